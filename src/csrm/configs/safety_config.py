@@ -1,0 +1,75 @@
+"""Safety configurations: ordered categories, each with a name and a guideline (CSRM section 3.1)."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+_NUMBERED = re.compile(r"^\s*S?(\d+)\s*[.:)]\s*(.+)$")
+
+
+class Category(BaseModel):
+    """One category of a configuration; `key` identifies it inside the package and is never shown to a model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    guideline: str = ""
+    key: str | None = None
+
+
+class SafetyConfig(BaseModel):
+    """An ordered set of categories, with one canonical rendering (`csrm.configs.render`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "unnamed"
+    categories: tuple[Category, ...] = ()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SafetyConfig":
+        """Read a configuration from YAML, JSON or free text (`S1: Name. guideline` lines).
+
+        Raises:
+            ValueError: if the file holds no category; the message says what was expected.
+        """
+        path = Path(path)
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() in {".yaml", ".yml", ".json"}:
+            return cls.from_data(yaml.safe_load(text), name=path.stem)
+        return cls.from_text(text, name=path.stem)
+
+    @classmethod
+    def from_data(cls, data: Any, name: str = "unnamed") -> "SafetyConfig":
+        """Build from a mapping with `categories`, or from a list of names or {name, guideline} mappings."""
+        if isinstance(data, dict):
+            name, data = data.get("name", name), data.get("categories")
+        if not isinstance(data, list) or not data:
+            raise ValueError(f"configuration {name!r}: expected a non-empty list `categories`, got {data!r}")
+        categories = tuple(Category(name=c) if isinstance(c, str) else Category(**c) for c in data)
+        return cls(name=name, categories=categories)
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "unnamed") -> "SafetyConfig":
+        """Parse free text: numbered lines start a category; text without numbers is one category."""
+        categories: list[Category] = []
+        for line in filter(None, (raw.strip() for raw in text.splitlines())):
+            numbered = _NUMBERED.match(line)
+            if numbered:
+                head, _, guideline = numbered.group(2).partition(". ")
+                categories.append(Category(name=head.strip().rstrip("."), guideline=guideline.strip()))
+            elif categories:
+                last = categories[-1]
+                categories[-1] = last.model_copy(update={"guideline": f"{last.guideline} {line}".strip()})
+            else:
+                categories.append(Category(name="Policy", guideline=line))
+        if not categories:
+            raise ValueError(f"configuration {name!r} is empty: write one `S1: Name. guideline` line per category")
+        return cls(name=name, categories=tuple(categories))
+
+    def with_categories(self, categories: Iterable[Category]) -> "SafetyConfig":
+        """The same configuration with other categories (drop, insert, shuffle and replace are built on it)."""
+        return self.model_copy(update={"categories": tuple(categories)})

@@ -1,0 +1,98 @@
+"""Reading and writing: JSON lines, hashes, and writes that never leave a half-written file."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it into place only when the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write JSON with sorted keys, so that equal data give equal bytes."""
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read one JSON document."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_rows(path: str | Path, rows: Iterable[BaseModel | dict[str, Any]]) -> int:
+    """Write one JSON object a line (sorted keys, defaults left out of models); returns the number of rows."""
+    count = 0
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for row in rows:
+            data = row.model_dump(exclude_defaults=True) if isinstance(row, BaseModel) else row
+            out.write(json.dumps(data, sort_keys=True, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_dicts(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON object of each non-empty line; a broken line is named by number."""
+    with Path(path).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{path}, line {number}: not valid JSON ({error})") from None
+
+
+def read_rows(path: str | Path, model: type[Model]) -> list[Model]:
+    """Read and validate a JSON-lines file as `model` rows; errors name the file, the row and the field."""
+    rows = []
+    for number, data in enumerate(read_dicts(path), 1):
+        try:
+            rows.append(model.model_validate(data))
+        except ValidationError as error:
+            raise ValueError(f"{path}, row {number} is not a valid {model.__name__}: {error}") from None
+    return rows
+
+
+def sha256(path: str | Path) -> str:
+    """sha256 of a file, or of a folder as the digest of its sorted (relative path, sha256) lines.
+
+    Inside folders `manifest.json` and `*.manifest.json` are left out: they describe the artifact.
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith("manifest.json"))
+        lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in files)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def text_id(text: str, length: int = 16) -> str:
+    """Identifier of a text: the sha256 of its normal form (case-folded, whitespace collapsed)."""
+    return hashlib.sha256(" ".join(text.casefold().split()).encode()).hexdigest()[:length]

@@ -1,0 +1,210 @@
+"""All settings, one pydantic model per stage: types, bounds, a sentence of description, and the demo's defaults.
+
+`config/config.yaml` and `config/schema.json` are generated from these models (`csrm settings`); a scale is an
+overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are replaced by an overlay, mappings merged.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+SectionOrder = Literal["conversation-first", "config-first", "config-last"]
+
+
+class Section(BaseModel):
+    """Base of all settings: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Section):
+    """Which rows are read and how they are split, before any augmentation."""
+
+    train: list[str] = Field(["pyrit-harm", "topics"], description="data sets of labelled conversations to train on")
+    response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
+    held_out: list[str] = Field(
+        ["privacy", "self_harm", "gambling", "pets", "travel"],
+        description="families that appear in no training text: neither their conversations nor their categories",
+    )
+    test_share: Share = Field(0.25, description="share of prompts kept for the test split")
+    validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
+    row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
+    max_response_words: int = Field(90, ge=1, description="responses are cut to so many words, and counted")
+    max_prompt_words: int = Field(60, ge=1, description="longer prompts keep their last so many words, and are counted")
+
+
+class LLMSettings(Section):
+    """Where the LLM backend of the proposers, classifiers and judges runs."""
+
+    model: str | None = Field(None, description="model id of the endpoint, or a local transformers folder")
+    base_url: str | None = Field(None, description="OpenAI-compatible endpoint (None: run `model` locally)")
+    max_tokens: int = Field(512, ge=1, description="longest answer, tokens")
+    temperature: float = Field(0.0, ge=0, description="sampling temperature")
+    retries: int = Field(3, ge=0, description="further tries after an answer that does not parse")
+
+
+class AugmentSettings(Section):
+    """Configuration augmentation (CCA, section 3.2) and strictness augmentation (SA, Algorithm 1)."""
+
+    backend: Literal["bank", "llm"] = Field("bank", description="bank: deterministic proposer; llm: see `llm`")
+    llm: LLMSettings = LLMSettings()
+    standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
+    held_out_thresholds: list[float] = Field([0.75], description="severity thresholds that no training text uses")
+    drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
+    insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
+    insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
+    max_categories: int = Field(3, ge=1, description="largest number of categories in a generated configuration")
+    guideline_rate: Share = Field(0.5, description="probability that a bank category is shown with its guideline")
+    contrasts: int = Field(1, ge=1, description="p+/p- pairs drawn per conversation")
+    contrast_pairs: bool = Field(True, description="also rank the p- branch above the p+ branch in L_rm")
+    alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
+    dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
+    pool: int = Field(200, ge=1, description="conversations per category in D_p (BeaverTails 200, WildGuardMix 100)")
+    pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+
+
+class VariantSettings(Section):
+    """Which augmentations a model variant is trained on (Table 2: -CCA removes CCA; -SA removes both)."""
+
+    cca: bool
+    sa: bool
+
+
+class TrainSettings(Section):
+    """CSRM training (section 3.3)."""
+
+    backbone: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
+    variants: dict[str, VariantSettings] = Field(
+        {
+            "csrm": VariantSettings(cca=True, sa=True),
+            "csrm-no-cca": VariantSettings(cca=False, sa=True),
+            "csrm-no-sa": VariantSettings(cca=False, sa=False),
+        },
+        description="variants to train; `csrm-no-sa` has neither augmentation, as in the paper",
+    )
+    section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
+    method: Literal["full", "lora"] = Field("full", description="train all weights, or a LoRA adapter merged at the end")
+    lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
+    gamma: float = Field(1.0, ge=0, description="weight of L_rm (paper: .1)")
+    margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
+    learning_rate: float = Field(1e-4, gt=0)
+    steps: int = Field(60, ge=1, description="optimiser steps")
+    batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
+    device_groups: int = Field(12, ge=1, description="groups in one forward pass; the rest is accumulated")
+    warmup_steps: int = Field(6, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_length: int = Field(384, ge=16, description="longest rendered input, tokens")
+    checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="autocast type; auto: bf16 where fast")
+
+
+class ScoreSettings(Section):
+    """Scoring of benchmark items."""
+
+    models: list[str] = Field(["zero-shot", "minilm-similarity"], description="baselines scored beside the variants")
+    benchmarks: list[str] = Field(
+        ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "topics-seen", "topics-unseen"],
+        description="benchmarks in config/benchmarks.tsv",
+    )
+    token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
+    item_cap: int | None = Field(None, ge=1, description="at most so many items a benchmark (whole groups)")
+
+
+class MetricSettings(Section):
+    """Metrics over stored scores."""
+
+    threshold: float = Field(0.0, description="safe iff log-odds > threshold")
+    bootstrap: int = Field(1000, ge=10, description="resamples, clustered by prompt")
+    level: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+
+
+class AlignSettings(Section):
+    """Downstream alignment of a policy (section 4.4)."""
+
+    policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
+    configs: list[str] = Field(["no-alcohol", "no-medication"], description="files in config/safety_configs")
+    rewards: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is compared")
+    train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
+    test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
+    samples: int = Field(6, ge=2, description="responses sampled per training prompt")
+    pairs_per_prompt: int = Field(1, ge=1, description="best/worst responses paired per prompt")
+    test_samples: int = Field(2, ge=1, description="generations per test prompt")
+    max_new_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.8, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    beta: float = Field(0.1, gt=0, description="DPO beta")
+    learning_rate: float = Field(2e-4, gt=0)
+    steps: int = Field(24, ge=1)
+    batch_pairs: int = Field(4, ge=1)
+    lora_rank: int = Field(16, ge=1)
+    sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
+    sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
+
+
+class Settings(Section):
+    """Everything a run depends on."""
+
+    scale: Literal["smoke", "demo", "small", "paper"] = "demo"
+    outdir: str = Field("results", description="folder that receives everything the workflow makes")
+    data_root: str | None = Field(None, description="local mirror in hub layout, read in place")
+    seed: int = Field(0, ge=0)
+    data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
+    train: TrainSettings = TrainSettings()
+    score: ScoreSettings = ScoreSettings()
+    metrics: MetricSettings = MetricSettings()
+    align: AlignSettings = AlignSettings()
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> "Settings":
+        if self.augment.standard_threshold in self.augment.held_out_thresholds:
+            raise ValueError(
+                f"augment.standard_threshold {self.augment.standard_threshold} is among augment.held_out_thresholds "
+                f"{self.augment.held_out_thresholds}: training text would use it; choose another standard threshold"
+            )
+        return self
+
+
+STAGES = ("data", "augment", "train", "score", "metrics", "align")
+
+
+def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`base` overlaid: mappings merge key by key, everything else (lists too) is replaced."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings of a run: `config.yaml`, then the scale's overlay, then `overrides`.
+
+    `row_cap` and `item_cap` may be given at top level as short forms of `data.row_cap` and `score.item_cap`.
+
+    Raises:
+        ValueError: for unknown keys, scales or values; the message names the key and the allowed values.
+    """
+    config_dir, overrides = Path(config_dir), dict(overrides or {})
+    for short, stage in (("row_cap", "data"), ("item_cap", "score")):
+        if short in overrides:
+            overrides[stage] = {**overrides.get(stage, {}), short: overrides.pop(short)}
+    data: dict[str, Any] = yaml.safe_load((config_dir / "config.yaml").read_text(encoding="utf-8"))
+    scale = overrides.get("scale", data.get("scale", "demo"))
+    scales = sorted(p.stem for p in (config_dir / "scales").glob("*.yaml"))
+    if scale not in scales:
+        raise ValueError(f"scale {scale!r} is unknown; choose one of {scales}")
+    overlay = yaml.safe_load((config_dir / "scales" / f"{scale}.yaml").read_text(encoding="utf-8")) or {}
+    merged = merge(merge(merge(data, overlay), {"scale": scale}), overrides)
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        raise ValueError(f"settings (scale {scale!r}): {error}") from None
+
+
+def read_slice(path: str | Path, model: type[Section]) -> Any:
+    """Read one stage's slice as `model`, with the run's `seed` left out."""
+    return model.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
