@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+DType = Literal["auto", "float32", "bfloat16"]
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
 
 
@@ -85,6 +86,9 @@ class TrainSettings(Section):
         },
         description="variants to train; `csrm-no-sa` has neither augmentation, as in the paper",
     )
+    shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
+        {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
+    )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
     method: Literal["full", "lora"] = Field("full", description="train all weights, or a LoRA adapter merged at the end")
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
@@ -98,7 +102,21 @@ class TrainSettings(Section):
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(384, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="autocast type; auto: bf16 where fast")
+    dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes per optimiser step on one device."""
+        return self.batch_groups // self.device_groups
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "TrainSettings":
+        if self.batch_groups % self.device_groups:
+            raise ValueError(
+                f"train.batch_groups {self.batch_groups} must be a multiple of train.device_groups "
+                f"{self.device_groups}: choose a divisor"
+            )
+        return self
 
 
 class ScoreSettings(Section):
@@ -110,6 +128,9 @@ class ScoreSettings(Section):
         description="benchmarks in config/benchmarks.tsv",
     )
     token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
+    tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
+    max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
+    dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
     item_cap: int | None = Field(None, ge=1, description="at most so many items a benchmark (whole groups)")
 
 

@@ -1,0 +1,250 @@
+"""Commands of the alignment stage; each reads files, calls one pure function and writes files with a manifest."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrm.configs.safety_config import SafetyConfig
+from csrm.files import read_rows, write_json, write_rows
+from csrm.provenance import recording
+from csrm.rows import PromptRow, ScoreRow
+from csrm.settings import AlignSettings, MetricSettings, read_slice
+
+if TYPE_CHECKING:
+    from csrm.align.schema import Judgement, Sample
+
+FLAGS: dict[str, dict[str, Any]] = {
+    "--safety-config": {"type": Path, "required": True, "help": "configuration (YAML, JSON or text)"},
+    "--settings": {"type": Path, "required": True, "help": "the align slice"},
+    "--seed": {"type": int, "default": 0, "help": "seed of all draws"},
+    "--policy": {"type": Path, "required": True, "help": "model folder"},
+    "--prompts": {"type": Path, "required": True, "help": "PromptRow JSONL"},
+    "--samples": {"type": Path, "required": True, "help": "samples of `csrm sample`"},
+    "--scores": {"type": Path, "required": True, "help": "scores of the preference items"},
+    "--encoder": {"type": Path, "required": True, "help": "sentence encoder folder, or `hash`"},
+    "--output": {"type": Path, "required": True, "help": "file or folder to write"},
+}
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this module to the subparsers of `csrm`."""
+    _add(commands, "align-prompts", run_prompts, ["--safety-config", "--settings", "--seed"], output_dir=True)
+    sample = _add(
+        commands, "sample", run_sample, ["--policy", "--prompts", "--safety-config", "--settings", "--seed", "--output"]
+    )
+    sample.add_argument("--adapter", type=Path, help="LoRA adapter folder, merged before sampling")
+    sample.add_argument("--samples", type=int, required=True, help="responses a prompt")
+    _add(commands, "answer-topics", run_answer_topics, ["--policy", "--prompts", "--settings", "--seed", "--output"])
+    _add(commands, "preference-items", run_items, ["--samples", "--safety-config", "--output"])
+    prefer_flags = ["--samples", "--scores", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
+    _add(commands, "prefer", run_prefer, prefer_flags)
+    train = _add(commands, "train-policy", run_train, ["--policy", "--settings", "--seed", "--output"])
+    train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
+    train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
+    judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
+    evaluate = _add(commands, "evaluate-policy", run_evaluate, ["--settings", "--seed", "--output"])
+    for side in ("before", "after"):
+        evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
+    pareto = _add(commands, "pareto", run_pareto, ["--samples", "--scores", "--settings", "--seed", "--output"])
+    pareto.add_argument("--judgements", type=Path, required=True, help="judgements of the same samples")
+    pareto.add_argument("--metric-settings", type=Path, help="the metrics slice (default settings if absent)")
+    for parser in (evaluate, pareto):
+        parser.add_argument("--config-id", required=True, help="recorded in the result")
+        parser.add_argument("--reward", required=True, help="recorded in the result")
+        parser.add_argument("--scale", required=True, help="recorded in the result")
+
+
+def run_prompts(options: argparse.Namespace) -> None:
+    """Draw the training and test prompts of one policy."""
+    from csrm.align.prompts import select_prompts
+    from csrm.configs.topics import load_topics
+
+    settings, config = _settings(options), SafetyConfig.load(options.safety_config)
+    outputs = [options.output_dir / "train.jsonl", options.output_dir / "test.jsonl"]
+    with recording(outputs, {"safety_config": options.safety_config}, settings, options.seed) as notes:
+        topics = load_topics()
+        split = select_prompts(
+            config,
+            topics.families,
+            topics.neutral_prompts,
+            settings.train_prompts,
+            settings.test_prompts,
+            options.seed,
+        )
+        keys = {c.key for c in config.categories}
+        for path, rows, asked in zip(outputs, split, (settings.train_prompts, settings.test_prompts), strict=True):
+            on_topic = sum(row.meta["family"] in keys for row in rows)
+            notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows), "on_topic": on_topic}
+
+
+def run_sample(options: argparse.Namespace) -> None:
+    """Sample responses under a configuration."""
+    from csrm.align.policy import load_policy
+    from csrm.align.sample import sample_responses
+
+    settings, config = _settings(options), SafetyConfig.load(options.safety_config)
+    inputs = {"policy": options.policy, "prompts": options.prompts, "safety_config": options.safety_config}
+    if options.adapter:
+        inputs["adapter"] = options.adapter
+    with recording([options.output], inputs, settings, options.seed) as notes:
+        policy = load_policy(options.policy, options.adapter)
+        prompts = read_rows(options.prompts, PromptRow)
+        samples = sample_responses(policy, prompts, config, options.samples, settings, options.seed)
+        write_rows(options.output, (s.model_dump() for s in samples))
+        notes.update(_counts(samples), dtype=str(policy.model.dtype), prompts=len(prompts))
+
+
+def run_answer_topics(options: argparse.Namespace) -> None:
+    """Answer the topic prompts without any configuration and label the answers by lexicon."""
+    from csrm.align.policy import load_policy
+    from csrm.align.sample import sample_responses, topic_rows
+    from csrm.configs.topics import load_topics
+
+    settings = _settings(options)
+    inputs = {"policy": options.policy, "prompts": options.prompts}
+    with recording([options.output], inputs, settings, options.seed) as notes:
+        policy = load_policy(options.policy)
+        prompts = read_rows(options.prompts, PromptRow)
+        samples = sample_responses(policy, prompts, None, 1, settings, options.seed)
+        rows = topic_rows(prompts, samples, load_topics().families)
+        notes.update(_counts(samples), dtype=str(policy.model.dtype), rows=write_rows(options.output, rows))
+
+
+def run_items(options: argparse.Namespace) -> None:
+    """Write the items that `csrm score-items` scores."""
+    from csrm.align.rewards import preference_items
+
+    inputs = {"samples": options.samples, "safety_config": options.safety_config}
+    with recording([options.output], inputs) as notes:
+        samples = _samples(options.samples)
+        items = preference_items(samples, SafetyConfig.load(options.safety_config))
+        notes.update(samples=len(samples), items=write_rows(options.output, items))
+
+
+def run_prefer(options: argparse.Namespace) -> None:
+    """Pair the best with the worst responses by total reward."""
+    from csrm.align.helpfulness import helpfulness
+    from csrm.align.prefer import preferences
+    from csrm.align.rewards import align_scores, total_reward
+    from csrm.augment.encoder import load_encoder
+
+    settings, config = _settings(options), SafetyConfig.load(options.safety_config)
+    inputs = _existing(options, "samples", "scores", "safety_config", "encoder")
+    with recording([options.output], inputs, settings, options.seed) as notes:
+        samples = _samples(options.samples)
+        kept = [s for s in samples if s.response]
+        scores = align_scores([s.id for s in kept], read_rows(options.scores, ScoreRow))
+        encoder = load_encoder(options.encoder)
+        helpful = helpfulness([s.prompt for s in kept], [s.response for s in kept], encoder)
+        rewards = total_reward(scores, helpful, settings.sweep_slope, 0.0)
+        result = preferences(kept, rewards.tolist(), config, settings.pairs_per_prompt, options.seed)
+        pairs = write_rows(options.output, (p.model_dump() for p in result.pairs))
+        notes.update(samples=len(samples), empty=len(samples) - len(kept), pairs=pairs, dropped=result.dropped)
+        notes.update(mean_helpfulness=float(helpful.mean()), unhelpful=int((helpful == 0).sum()))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train a LoRA adapter on the policy with DPO."""
+    from csrm.align.dpo import train_policy
+    from csrm.align.schema import Preference
+
+    settings = _settings(options)
+    inputs = {"policy": options.policy, "preferences": options.preferences}
+    options.output.mkdir(parents=True, exist_ok=True)
+    with recording([options.output], inputs, settings, options.seed) as notes:
+        pairs = read_rows(options.preferences, Preference)
+        trained = train_policy(options.policy, pairs, settings, options.seed, options.scratch, options.output)
+        write_rows(options.output / "log.jsonl", trained.log)
+        notes.update(trained.notes)
+
+
+def run_judge(options: argparse.Namespace) -> None:
+    """Judge compliance by lexicon and helpfulness by the proxy."""
+    from csrm.align.judge import LexiconJudge, judge_samples
+    from csrm.augment.encoder import load_encoder
+    from csrm.configs.topics import load_topics
+
+    inputs = _existing(options, "generations", "safety_config", "encoder")
+    with recording([options.output], inputs) as notes:
+        judge = LexiconJudge(SafetyConfig.load(options.safety_config), load_topics().families)
+        rows = judge_samples(_samples(options.generations), judge, load_encoder(options.encoder))
+        write_rows(options.output, (r.model_dump() for r in rows))
+        notes.update(judge="lexicon", unjudged_categories=judge.unjudged, rows=len(rows))
+        notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Metrics before and after alignment."""
+    from csrm.align.metrics import compare
+
+    settings = read_slice(options.settings, MetricSettings)
+    inputs = _existing(options, "judgements_before", "judgements_after")
+    with recording([options.output], inputs, settings, options.seed):
+        before, after = _judgements(options.judgements_before), _judgements(options.judgements_after)
+        result = compare(before, after, settings, options.seed)
+        write_json(options.output, {**_identity(options), "level": settings.level, **result})
+
+
+def run_pareto(options: argparse.Namespace) -> None:
+    """Sweep the offset of the safety logits (Figure 4)."""
+    from csrm.align.pareto import sweep
+
+    settings = _settings(options)
+    metrics = (
+        read_slice(options.metric_settings, MetricSettings)
+        if options.metric_settings
+        else MetricSettings.model_validate({})
+    )
+    inputs = _existing(options, "samples", "scores", "judgements")
+    slices = {"align": settings.model_dump(mode="json"), "metrics": metrics.model_dump(mode="json")}
+    with recording([options.output], inputs, slices, options.seed):
+        samples, judgements = _samples(options.samples), _judgements(options.judgements)
+        result = sweep(samples, read_rows(options.scores, ScoreRow), judgements, settings, metrics, options.seed)
+        write_json(options.output, {**_identity(options), "level": metrics.level, **result})
+
+
+def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:
+    parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+    for flag in flags:
+        parser.add_argument(flag, **FLAGS[flag])
+    if output_dir:
+        parser.add_argument("--output-dir", type=Path, required=True, help="folder to write")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> AlignSettings:
+    settings: AlignSettings = read_slice(options.settings, AlignSettings)
+    return settings
+
+
+def _samples(path: Path) -> "list[Sample]":
+    from csrm.align.schema import Sample
+
+    return read_rows(path, Sample)
+
+
+def _judgements(path: Path) -> "list[Judgement]":
+    from csrm.align.schema import Judgement
+
+    return read_rows(path, Judgement)
+
+
+def _counts(samples: "list[Sample]") -> dict[str, int]:
+    return {
+        "samples": len(samples),
+        "empty": sum(not s.response for s in samples),
+        "unfinished": sum(not s.finished for s in samples),
+        "tokens": sum(s.n_tokens for s in samples),
+    }
+
+
+def _existing(options: argparse.Namespace, *names: str) -> dict[str, Path]:
+    """Inputs of a command; the encoder `hash` is no file."""
+    paths = {name: getattr(options, name) for name in names}
+    return {name: path for name, path in paths.items() if not (name == "encoder" and str(path) == "hash")}
+
+
+def _identity(options: argparse.Namespace) -> dict[str, str]:
+    return {"config": options.config_id, "reward": options.reward, "scale": options.scale}

@@ -1,0 +1,238 @@
+"""Audit: from any figure, table or metric back to raw bytes, checking every hash on the way again.
+
+The chain is read from the manifests (`csrm.provenance`): each names its artifact and inputs with their sha256. It ends
+in declared leaves: raw files under `data/` (also checked against the pin in `data.dvc`), files tracked by git, package
+data, settings slices in `OUT/config`, and files outside the repository (a local mirror).
+"""
+
+import argparse
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from csrm import settings_docs
+from csrm.files import read_json, write_json
+from csrm.hashes import Hashes, Pins
+from csrm.provenance import manifest_path
+
+Kind = Literal["artifact", "raw", "settings", "tracked", "package", "outside", "undeclared"]
+Status = Literal["ok", "CHANGED", "MISSING", "no manifest"]
+
+SOURCES = ("config", "rules", "src", "workflow")  # what git would track, where there is no git
+SCALES = ("smoke", "small", "paper")
+
+
+class Entry(BaseModel):
+    """A file or folder as a manifest recorded it."""
+
+    role: str
+    path: str
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """The part of a manifest that an audit reads; see `csrm.provenance.recording` for all of it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    artifact: Entry
+    inputs: list[Entry]
+    command: list[str] = []
+    settings: dict[str, Any] = {}
+    seed: int | None = None
+
+
+@dataclass
+class Link:
+    """One step of the chain: what its reader recorded, what lies there now, and what it was made from."""
+
+    role: str
+    path: str
+    kind: Kind
+    status: Status = "ok"
+    recorded: str | None = None
+    actual: str | None = None
+    manifest: Manifest | None = None
+    inputs: list["Link"] = field(default_factory=list)
+    repeated: bool = False
+
+
+class Auditor:
+    """Walks manifests from the repository's root; hashes each file once and collects all problems."""
+
+    def __init__(self) -> None:
+        self.hashes = Hashes()
+        self.pins = Pins(Path("data.dvc"))
+        self.problems: list[str] = []
+        self._tracked = _tracked()
+        self._walked: set[str] = set()
+
+    def walk(self, path: str | Path) -> Link:
+        """The chain of one file or folder."""
+        return self._link(Entry(role="audited", path=str(path), sha256=""), reader="")
+
+    def _link(self, entry: Entry, reader: str) -> Link:
+        path = _relative(entry.path)
+        key = path.as_posix()
+        manifest, inputs = self._origin(path)
+        link = Link(entry.role, key, self._kind(path, inputs is not None), manifest=manifest)
+        expected = [(entry.sha256, f"by {reader}")] if entry.sha256 else []
+        expected += [(manifest.artifact.sha256, "by its own manifest")] if manifest else []
+        link.recorded, link.actual = expected[0][0] if expected else None, self.hashes.sha256(path)
+        self._judge(link, expected, reader)
+        if key in self._walked:
+            link.repeated = bool(inputs)
+            return link
+        self._walked.add(key)
+        link.inputs = [self._link(step, key) for step in inputs or []]
+        return link
+
+    def _origin(self, path: Path) -> tuple[Manifest | None, list[Entry] | None]:
+        """The manifest of `path` and what it was made from; a file inside a recorded folder is a part of the folder."""
+        own = _manifest(manifest_path(path))
+        if own:
+            return own, own.inputs
+        if path.is_absolute():
+            return None, None
+        for folder in list(path.parents)[:-1]:
+            manifest = _manifest(folder / "manifest.json")
+            if manifest:
+                return None, [Entry(role="part of", path=folder.as_posix(), sha256=manifest.artifact.sha256)]
+        return None, None
+
+    def _kind(self, path: Path, recorded: bool) -> Kind:
+        if path.parts[:1] == ("data",):
+            return "raw"
+        if recorded:
+            return "artifact"
+        if self._is_tracked(path):
+            return "tracked"
+        if path.absolute().is_relative_to(Path(__file__).parent):
+            return "package"
+        if path.is_absolute() or path.parts[:1] == ("..",):
+            return "outside"
+        return "settings" if path.parent.name == "config" else "undeclared"
+
+    def _is_tracked(self, path: Path) -> bool:
+        if self._tracked is None:
+            return bool(path.parts) and path.parts[0] in SOURCES
+        return path.as_posix() in self._tracked
+
+    def _judge(self, link: Link, expected: list[tuple[str, str]], reader: str) -> None:
+        """Set the link's status and note what is wrong with it."""
+        broken = [(recorded, who) for recorded, who in expected if recorded != link.actual]
+        found: list[str] = []
+        if link.actual is None:
+            link.status, found = "MISSING", [f"missing; recorded {_who(expected)}"]
+        elif broken:
+            link.status, found = "CHANGED", [f"changed: recorded {_who(broken)}; now {link.actual}"]
+        elif link.kind == "undeclared":
+            link.status, found = "no manifest", ["no manifest says what made it, and it is no declared leaf"]
+        elif link.kind == "raw":
+            found = self.pins.problems(Path(link.path))
+            link.status = "CHANGED" if found else "ok"
+        for text in found:
+            problem = f"{link.path}: {text}\n    {_remedy(link, reader)}"
+            if problem not in self.problems:
+                self.problems.append(problem)
+
+
+def _who(expected: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{recorded} {who}" for recorded, who in expected) or "nowhere"
+
+
+def _remedy(link: Link, reader: str) -> str:
+    """How to make a broken step whole again."""
+    if link.kind == "tracked":
+        return f"restore: git restore {link.path}; or, if the change is meant, rebuild: {_rebuild(reader)}"
+    if link.kind == "outside":
+        return "restore it from where it came, or fetch it again"
+    force = "" if link.status == "MISSING" else "--force "
+    remedy = f"rebuild: {_rebuild(link.path, force)}"
+    return f"restore: dvc pull data.dvc; or {remedy}" if link.kind == "raw" else remedy
+
+
+def _rebuild(path: str, force: str = "") -> str:
+    parts = Path(path).parts
+    scale = next((f" --config scale={s}" for s in SCALES if parts[:2] == ("results", s)), "")
+    return f"snakemake --cores all {force}{path}{scale}"
+
+
+def _relative(path: str) -> Path:
+    """`path` relative to the working directory where it lies below it, so that one file has one name."""
+    absolute, here = Path(path).absolute(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else absolute
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """The manifest in a file; None where there is none, or where the file is another tool's `manifest.json`."""
+    if not path.is_file():
+        return None
+    try:
+        data = read_json(path)
+        foreign = path.name == "manifest.json" and not (isinstance(data, dict) and "artifact" in data)
+        return None if foreign else Manifest.model_validate(data)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a readable manifest: {error}") from None
+
+
+def _tracked() -> frozenset[str] | None:
+    """Paths that git tracks below the working directory; None outside a repository."""
+    result = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, check=False)
+    return frozenset(result.stdout.split("\0")) if result.returncode == 0 else None
+
+
+def lines(link: Link, depth: int = 0) -> Iterator[str]:
+    """The chain as an indented tree: role, path, short hash, status."""
+    note = " (see above)" if link.repeated else "" if link.kind == "artifact" else f" ({link.kind})"
+    yield f"{'  ' * depth}{link.role}: {link.path}  {(link.actual or '-')[:12]}  {link.status}{note}"
+    for step in link.inputs:
+        yield from lines(step, depth + 1)
+
+
+def as_data(link: Link) -> dict[str, Any]:
+    """The chain as plain data, for `--json`."""
+    return {
+        "role": link.role,
+        "path": link.path,
+        "kind": link.kind,
+        "status": link.status,
+        "recorded_sha256": link.recorded,
+        "sha256": link.actual,
+        "command": link.manifest.command if link.manifest else None,
+        "see_above": link.repeated,
+        "inputs": [as_data(step) for step in link.inputs],
+    }
+
+
+def run_audit(options: argparse.Namespace) -> None:
+    """`csrm audit`: print the chain; fail when a file on it is changed, missing or of unknown origin."""
+    auditor = Auditor()
+    chain = auditor.walk(options.file)
+    print("\n".join(lines(chain)))
+    if options.json:
+        report = {"file": chain.path, "ok": not auditor.problems, "problems": auditor.problems}
+        write_json(options.json, {**report, "chain": as_data(chain)})
+    if auditor.problems:
+        count = len(auditor.problems)
+        listing = "\n".join(f"  {problem}" for problem in auditor.problems)
+        raise ValueError(f"{options.file}: {count} broken step{'s' if count > 1 else ''} on its chain\n{listing}")
+    if options.crate:
+        from csrm.rocrate import write_crate
+
+        write_crate(Path(options.crate), chain)
+    print(f"ok: {len(auditor.hashes.seen)} files hashed, every hash on the chain holds")
+
+
+def register(subparsers: Any) -> None:
+    """Register `csrm audit` and `csrm settings`."""
+    parser = subparsers.add_parser("audit", help="check the chain of a result back to raw bytes")
+    parser.add_argument("file", metavar="FILE", help="figure, table, metric or any other file or folder of a run")
+    parser.add_argument("--json", metavar="FILE", help="also write the chain as JSON")
+    parser.add_argument("--crate", metavar="DIR", help="also write the chain as a Workflow Run RO-Crate")
+    parser.set_defaults(run=run_audit)
+    settings_docs.register(subparsers)

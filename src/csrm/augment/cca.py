@@ -1,0 +1,162 @@
+"""CCA: configurable (safety) configuration augmentation (CSRM section 3.2, Eq. 1).
+
+From the standard configuration p of a row's taxonomy, p' is built by random dropping and by inserting p+ or p-, and
+labelled by Eq. 1. Each conversation gives, per contrast, an unsafe and a safe configuration of equal size in one
+group, so that both meet in one batch. They share the categories that stay from p.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from csrm.augment.catalogue import Catalogue, Facts
+from csrm.augment.configs import cap, drop, insert, show, shuffle, without
+from csrm.augment.labels import eq1, keys
+from csrm.augment.proposers import Proposal, Proposer
+from csrm.configs.safety_config import Category
+from csrm.rows import Branch, Group, Row
+from csrm.settings import AugmentSettings
+
+OWN_RATE = 0.5  # share of contrasts whose violated category is the row's own standard one instead of p+
+BOTH_RATE = 0.25  # share of unsafe configurations that also hold p- (times insert_negative)
+
+
+def build(
+    rows: Iterable[Row], catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
+) -> tuple[list[Group], Counter[str]]:
+    """CCA groups of all rows, and counts: groups, branches, flips against the standard label, drops by reason."""
+    rows, groups, counts = list(rows), [], Counter[str]()
+    proposer.prepare(rows)
+    for row in rows:
+        facts = catalogue.facts(row, settings.standard_threshold)
+        if catalogue.excludes(row, facts):
+            counts["dropped: violates a held-out family"] += 1
+            continue
+        group = contrast_group(row, facts, catalogue, proposer, settings, rng)
+        if group is None:
+            counts["dropped: no category is known to be present or absent"] += 1
+            continue
+        _count(group, facts, counts)
+        groups.append(group)
+    counts.update({f"proposer: {reason}": n for reason, n in proposer.notes.items()})
+    return groups, counts
+
+
+def contrast_group(
+    row: Row, facts: Facts, catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
+) -> Group | None:
+    """The contrasting branches of one conversation; None if nothing about it is known."""
+    standard = without(catalogue.standard(row.taxonomy), facts.unknown)
+    if not facts.violated and not facts.absent:
+        return None
+    branches: list[Branch] = []
+    pairs: list[tuple[int, int]] = []
+    for _ in range(settings.contrasts):
+        proposal = proposer.propose(row, facts, standard, rng)
+        made = contrast(standard, facts, catalogue.own(row), proposal, settings, rng)
+        safe = [len(branches) + i for i, b in enumerate(made) if b.label == "safe"]
+        unsafe = [len(branches) + i for i, b in enumerate(made) if b.label == "unsafe"]
+        if settings.contrast_pairs:
+            pairs += [(s, u) for s in safe for u in unsafe]
+        branches += made
+    if not branches:
+        return None
+    return Group(id=f"cca:{row.id}", prompt_id=row.prompt_id, messages=row.messages, branches=branches, pairs=pairs)
+
+
+def contrast(
+    standard: Sequence[Category],
+    facts: Facts,
+    own: Iterable[str],
+    proposal: Proposal,
+    settings: AugmentSettings,
+    rng: Random,
+) -> list[Branch]:
+    """One contrast: the branch with a violated category (if there is one), then the branch without.
+
+    Args:
+        standard: p, without categories whose status is unknown.
+        facts: which categories of p are violated and absent.
+        own: categories that the row is labelled with; of a row that violates none, p' keeps them half of the time.
+        proposal: p+ and p-.
+        settings: rates and the cap; the size of p' is drawn from 1..max_categories.
+        rng: source of randomness.
+    """
+    size = rng.randint(1, settings.max_categories)
+    background = drop(standard, settings.drop_rate, rng)
+    violated = [c for c in standard if c.key in facts.violated]
+    inserted = rng.choice(violated) if violated and rng.random() < OWN_RATE else proposal.positive
+    inserted = inserted or (rng.choice(violated) if violated else None)
+    positive_key = proposal.positive.key if proposal.positive else None
+    branches = []
+    if inserted is not None:
+        config = _positive(background, inserted, proposal.negative, size, settings, rng)
+        branches.append(_branch(config, facts, positive_key, settings, rng))
+        size, background = len(config), config
+    kept = set(own) if not violated and rng.random() < 0.5 else set()
+    absent = [c for c in standard if c.key in facts.absent]
+    config = _negative(background, absent, facts.violated | {positive_key}, kept, proposal, size, settings, rng)
+    if config:
+        branches.append(_branch(config, facts, positive_key, settings, rng))
+    return branches
+
+
+def _positive(
+    background: Sequence[Category],
+    inserted: Category,
+    negative: Category | None,
+    size: int,
+    settings: AugmentSettings,
+    rng: Random,
+) -> list[Category]:
+    """p' with p+ (or a violated standard category) inserted, sometimes p- as well, capped."""
+    config, keep = list(background), set()
+    if rng.random() < settings.insert_positive or not config:
+        config, keep = insert(config, inserted, rng), {inserted.key}
+    if negative is not None and rng.random() < BOTH_RATE * settings.insert_negative:
+        config = insert(config, negative, rng)
+    return cap(config, size, keep, rng)
+
+
+def _negative(
+    background: Sequence[Category],
+    absent: Sequence[Category],
+    violated: frozenset[str | None],
+    kept: set[str],
+    proposal: Proposal,
+    size: int,
+    settings: AugmentSettings,
+    rng: Random,
+) -> list[Category]:
+    """p' without violated categories, with p- inserted, filled with absent categories of p up to `size`."""
+    config = without(background, violated)
+    keep: set[str | None] = set()
+    for category in (c for c in absent if c.key in kept):
+        config, keep = insert(config, category, rng), keep | {category.key}
+    room = len(keep) < size or not keep
+    if proposal.negative is not None and room and (rng.random() < settings.insert_negative or not (config or absent)):
+        config, keep = insert(config, proposal.negative, rng), keep | {proposal.negative.key}
+    config = cap(config, size, keep, rng)
+    spare = without(absent, keys(config))
+    for category in rng.sample(spare, min(len(spare), max(0, size - len(config)))):
+        config = insert(config, category, rng)
+    return config
+
+
+def _branch(
+    config: Sequence[Category], facts: Facts, positive: str | None, settings: AugmentSettings, rng: Random
+) -> Branch:
+    own = [c for c in config if not (c.key or "").startswith(("bank:", "llm:"))]
+    shown = {c.key: c for c in show(own, settings.guideline_rate, rng)}
+    config = shuffle([shown.get(c.key, c) for c in config], rng)
+    return Branch(config=config, label=eq1(config, facts.violated, positive), source="cca")
+
+
+def _count(group: Group, facts: Facts, counts: Counter[str]) -> None:
+    standard = "unsafe" if facts.violated else "safe"
+    counts["groups"] += 1
+    counts["pairs"] += len(group.pairs)
+    for branch in group.branches:
+        counts[f"branches labelled {branch.label}"] += 1
+        if branch.label != standard:
+            counts[f"flips {standard} to {branch.label}"] += 1

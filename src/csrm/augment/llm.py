@@ -1,0 +1,135 @@
+"""One language model behind proposers, classifiers and judges: an OpenAI-compatible endpoint or a local model.
+
+Every answer is cached on disk under the sha256 of model, messages and parameters, so that a rerun costs nothing and
+gives exactly the same.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from csrm.augment.prompts import Prompt, parse_object
+from csrm.files import read_dicts
+from csrm.settings import LLMSettings
+
+Parsed = TypeVar("Parsed")
+Messages = list[dict[str, str]]
+_REPAIR = "That answer could not be used: {error}. Answer again, with exactly one JSON object as specified."
+
+
+def default_cache() -> Path:
+    """Where answers are kept unless a command says otherwise."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "csrm" / "llm.jsonl"
+
+
+class LLM:
+    """Chat completions with an exact disk cache and retries on answers that do not parse.
+
+    Args:
+        settings: model, endpoint and sampling parameters.
+        cache: JSON-lines file of answers; created when missing, only ever appended to.
+
+    Raises:
+        ValueError: if `settings.model` is not set.
+    """
+
+    def __init__(self, settings: LLMSettings, cache: str | Path) -> None:
+        if settings.model is None:
+            raise ValueError("augment.llm.model is not set: name a model of the endpoint or a local folder")
+        self._settings, self._path = settings, Path(cache)
+        self._cache: dict[str, str] = {}
+        if self._path.is_file():
+            self._cache = {entry["key"]: entry["answer"] for entry in read_dicts(self._path)}
+        self._backend: Callable[[Messages], str] | None = None
+        self.counts: Counter[str] = Counter()
+
+    def ask(self, prompt: Prompt, parse: Callable[[dict[str, Any]], Parsed], **values: str) -> Parsed | None:
+        """Fill `prompt`, complete it and parse the JSON answer; None after `retries` further failures.
+
+        Args:
+            prompt: versioned prompt.
+            parse: from the JSON object to a value; raises ValueError, KeyError or TypeError where it is malformed.
+            values: fields of the prompt's template.
+        """
+        messages = prompt.messages(**values)
+        for _ in range(self._settings.retries + 1):
+            answer = self.complete(messages)
+            try:
+                return parse(parse_object(answer))
+            except (ValueError, KeyError, TypeError) as error:
+                self.counts[f"{prompt.name}: answers that did not parse"] += 1
+                repair = {"role": "user", "content": _REPAIR.format(error=error)}
+                messages = [*messages, {"role": "assistant", "content": answer}, repair]
+        self.counts[f"{prompt.name}: given up"] += 1
+        return None
+
+    def complete(self, messages: Messages) -> str:
+        """The model's answer to chat messages, from the cache where it is known."""
+        key = self.key(messages)
+        if key in self._cache:
+            self.counts["answers from the cache"] += 1
+            return self._cache[key]
+        if self._backend is None:
+            self._backend = self._endpoint() if self._settings.base_url else self._local()
+        answer = self._backend(messages)
+        self.counts["answers from the model"] += 1
+        self._cache[key] = answer
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
+        return answer
+
+    def key(self, messages: Messages) -> str:
+        """Cache key: sha256 of model, messages and the parameters that shape the answer."""
+        s = self._settings
+        content = {
+            "model": s.model,
+            "messages": messages,
+            "max_tokens": s.max_tokens,
+            "temperature": s.temperature,
+            "base_url": s.base_url,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _endpoint(self) -> Callable[[Messages], str]:
+        from openai import OpenAI
+
+        s = self._settings
+        client = OpenAI(base_url=s.base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=3)
+
+        def complete(messages: Messages) -> str:
+            answer = client.chat.completions.create(
+                model=str(s.model),
+                messages=messages,  # type: ignore[arg-type]
+                max_tokens=s.max_tokens,
+                temperature=s.temperature,
+            )
+            return answer.choices[0].message.content or ""
+
+        return complete
+
+    def _local(self) -> Callable[[Messages], str]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        s = self._settings
+        tokenizer: Any = AutoTokenizer.from_pretrained(s.model)
+        model: Any = AutoModelForCausalLM.from_pretrained(str(s.model), dtype="auto")
+        model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        sampling = {"do_sample": True, "temperature": s.temperature} if s.temperature > 0 else {"do_sample": False}
+
+        def complete(messages: Messages) -> str:
+            torch.manual_seed(int(self.key(messages)[:8], 16))
+            inputs = tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            ).to(model.device)
+            with torch.inference_mode():
+                output = model.generate(**inputs, max_new_tokens=s.max_tokens, **sampling)
+            return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+        return complete

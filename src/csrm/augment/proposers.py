@@ -1,0 +1,108 @@
+"""Proposers of conversation-specific categories for CCA (section 3.2): p+ makes x⊙r unsafe, p- does not.
+
+`BankProposer` is deterministic: it picks from the category bank by meaning (an encoder's similarity) inside the
+bounds that human labels set. `csrm.augment.llm_proposer.LLMProposer` asks a language model.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from csrm.augment.catalogue import REFUSAL, BankLike, Catalogue, Facts, bank_key, conversation_text
+from csrm.augment.encoder import TextEncoder, Vectors
+from csrm.configs.safety_config import Category
+from csrm.rows import Row
+
+TOP = 5  # p+ is drawn among so many nearest candidates ...
+CLOSE = 0.85  # ... whose cosine is at least this share of the nearest one's
+HARD = 40  # a hard p- is drawn among so many nearest remaining categories
+CUT_RATIO, CUT_FLOOR, CUT_DEFAULT = 0.8, 0.2, 0.3  # p- above max(floor, ratio * cos(p+)) may be violated too
+
+
+class Proposal(NamedTuple):
+    """One contrast of a conversation; None where no category of that side is known."""
+
+    positive: Category | None
+    negative: Category | None
+
+
+class Proposer(Protocol):
+    """Source of p+ and p- for a labelled conversation."""
+
+    notes: Counter[str]
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Do the work that is cheaper for all rows at once."""
+        ...
+
+    def propose(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Proposal:
+        """One contrast for `row`, whose standard configuration is `config`."""
+        ...
+
+
+class BankProposer:
+    """p+ and p- from the category bank, held-out families excluded.
+
+    p+ comes from a family that the row is labelled to violate (or `refusal` for refusals), among the nearest by
+    meaning. p- comes from a family that the row neither violates nor touches: half of them uniformly, half from
+    the nearest remaining ones, below a similarity cut that guards against categories that are violated unlabelled.
+    """
+
+    def __init__(self, catalogue: Catalogue, encoder: TextEncoder, guideline_rate: float) -> None:
+        self.notes: Counter[str] = Counter()
+        self._encoder, self._rate = encoder, guideline_rate
+        self._bank = catalogue.bank()
+        if not self._bank:
+            raise ValueError("the category bank is empty once held-out families are removed; hold out fewer")
+        self._vectors = encoder.encode([f"{c.name}. {c.guideline}" for c in self._bank])
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Encode all conversations in one go (the encoder keeps them)."""
+        self._encoder.encode([conversation_text(row) for row in rows])
+
+    def propose(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Proposal:
+        """See `Proposer.propose`."""
+        similarity = self._vectors @ self._encoder.encode([conversation_text(row)])[0]
+        positive = self._positive(facts, similarity, rng)
+        cut = CUT_DEFAULT if positive is None else max(CUT_FLOOR, CUT_RATIO * float(similarity[positive]))
+        negative = self._negative(facts, similarity, cut, rng)
+        self.notes["p+ none" if positive is None else "p+ proposed"] += 1
+        self.notes["p- none" if negative is None else "p- proposed"] += 1
+        return Proposal(
+            None if positive is None else self.shown(self._bank[positive], rng),
+            None if negative is None else self.shown(self._bank[negative], rng),
+        )
+
+    def shown(self, category: BankLike, rng: Random) -> Category:
+        """A bank category as a configuration shows it: name or paraphrase, with or without guideline."""
+        name = category.name if rng.random() < 0.5 else category.paraphrase
+        guideline = category.guideline if rng.random() < self._rate else ""
+        return Category(name=name, guideline=guideline, key=bank_key(category))
+
+    def _positive(self, facts: Facts, similarity: Vectors, rng: Random) -> int | None:
+        families = facts.families or (frozenset({REFUSAL}) if facts.refusal else frozenset())
+        candidates = [i for i, c in enumerate(self._bank) if c.family in families]
+        if not candidates:
+            return None
+        nearest = sorted(candidates, key=lambda i: (-similarity[i], i))[:TOP]
+        floor = CLOSE * float(similarity[nearest[0]])
+        return rng.choice([i for i in nearest if similarity[i] >= floor] or nearest[:1])
+
+    def _negative(self, facts: Facts, similarity: Vectors, cut: float, rng: Random) -> int | None:
+        closed = facts.families | facts.near
+        open_ = [i for i, c in enumerate(self._bank) if c.family not in closed]
+        below = [i for i in open_ if similarity[i] < cut]
+        self.notes["p- candidates above the cut"] += len(open_) - len(below)
+        if not below:
+            return None
+        if rng.random() < 0.5:
+            return rng.choice(below)
+        return rng.choice(sorted(below, key=lambda i: (-similarity[i], i))[:HARD])
+
+
+def nearest(vectors: Vectors, vector: Vectors, among: Sequence[int]) -> int:
+    """The index in `among` whose row of `vectors` is most similar to `vector`; the first one on ties."""
+    return among[int(np.argmax(vectors[list(among)] @ vector))]

@@ -1,0 +1,153 @@
+"""SA: strictness augmentation (CSRM section 3.2, Algorithm 1 and Definition 3.1).
+
+The algorithm is written once over a `Backend`; `csrm.augment.strictness_backends` has the deterministic ones and
+`csrm.augment.llm_strictness` the one of a language model.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from csrm.configs.safety_config import Category
+from csrm.rows import Row
+
+
+class Subcategory(NamedTuple):
+    """A subcategory s of a category p; `severity` orders deterministic backends, LLM backends ignore it."""
+
+    key: str
+    name: str
+    guideline: str = ""
+    severity: float = 0.0
+
+
+class Rewrite(NamedTuple):
+    """d_k: category p rewritten to disallow the k most severe subcategories; a larger k is stricter."""
+
+    k: int
+    category: Category
+    disallowed: tuple[Subcategory, ...]
+    allowed: tuple[Subcategory, ...]
+
+
+class Tested(NamedTuple):
+    """One strictness test: k = #{unsafe under both}, n = #{unsafe under the laxer d'}, `lower` = LB_alpha."""
+
+    strict: int
+    lenient: int
+    k: int
+    n: int
+    lower: float
+    passed: bool
+
+
+class Strictness(NamedTuple):
+    """What Algorithm 1 made of one category: rewrites by k, all tests, and how S_p came about."""
+
+    rewrites: dict[int, Rewrite]
+    tests: list[Tested]
+    pool: int
+    proposed: int
+    extended: int
+    uncovered: int
+    graded: bool
+
+    @property
+    def kept(self) -> list[tuple[Rewrite, Rewrite]]:
+        """The (strict, lenient) rewrites whose order passed the test."""
+        return [(self.rewrites[t.strict], self.rewrites[t.lenient]) for t in self.tests if t.passed]
+
+    def report(self) -> dict[str, Any]:
+        """Counts and tests for the manifest."""
+        counts = {"pool": self.pool, "proposed": self.proposed, "extended": self.extended, "uncovered": self.uncovered}
+        tests = [t._asdict() for t in self.tests]
+        return {**counts, "tests": tests, "kept": sum(t.passed for t in self.tests)}
+
+
+class Backend(Protocol):
+    """The functions that Algorithm 1 calls for one category p with pool D_p.
+
+    `graded` says that rewrites are severity thresholds, so that human severities label conversations under them.
+    """
+
+    graded: bool
+
+    def propose(self, pool: Sequence[Row]) -> list[Subcategory]:
+        """RawPropose(p): common subcategories."""
+        ...
+
+    def covers(self, row: Row, subcategory: Subcategory) -> bool:
+        """Whether l(x⊙r; s) = unsafe."""
+        ...
+
+    def extend(self, row: Row, known: Sequence[Subcategory]) -> list[Subcategory]:
+        """Propose(p, x⊙r, S_p): subcategories for an uncovered conversation; empty if there are none."""
+        ...
+
+    def sort(self, subcategories: Sequence[Subcategory]) -> list[Subcategory]:
+        """SortBySeverity(S_p), most severe first."""
+        ...
+
+    def describe(self, disallowed: Sequence[Subcategory], allowed: Sequence[Subcategory]) -> Category:
+        """Describe: category p with a guideline that disallows the former and allows the latter."""
+        ...
+
+    def unsafe(self, row: Row, rewrite: Rewrite) -> bool:
+        """Whether l(x⊙r; d_k) = unsafe."""
+        ...
+
+
+def lower_bound(k: int, n: int, alpha: float) -> float:
+    """One-sided Clopper-Pearson lower bound BetaInv(alpha; k, n-k+1) of a binomial share; 0 where k = 0."""
+    if not 0 <= k <= n:
+        raise ValueError(f"k successes of n trials need 0 <= k <= n, got k={k}, n={n}")
+    if k == 0:
+        return 0.0
+    from scipy.stats import beta
+
+    return float(beta.ppf(alpha, k, n - k + 1))
+
+
+def strictness_test(
+    strict: Sequence[bool], lenient: Sequence[bool], alpha: float, dominance: float
+) -> tuple[int, int, float, bool]:
+    """Definition 3.1: whether d dominates d' on D_p with confidence 1 - alpha.
+
+    Args:
+        strict: l(x⊙r; d) = unsafe, one a conversation of D_p.
+        lenient: l(x⊙r; d') = unsafe, in the same order.
+        alpha: level of the bound.
+        dominance: Pr(d ≻ d') that the bound must exceed.
+
+    Returns:
+        k, n, the lower bound, and whether it exceeds `dominance`.
+    """
+    k = sum(a and b for a, b in zip(strict, lenient, strict=True))
+    n = sum(lenient)
+    bound = lower_bound(k, n, alpha)
+    return k, n, bound, bound > dominance
+
+
+def run(pool: Sequence[Row], backend: Backend, alpha: float, dominance: float) -> Strictness:
+    """Algorithm 1 for one category: subcategories, cover check, sort, prefix rewrites, tests of all i < j."""
+    subcategories = backend.propose(pool)
+    proposed, uncovered = len(subcategories), 0
+    for row in pool:
+        if not any(backend.covers(row, s) for s in subcategories):
+            known = {s.key for s in subcategories}
+            fresh = [s for s in backend.extend(row, subcategories) if s.key not in known]
+            uncovered += not fresh
+            subcategories += fresh
+    ordered = backend.sort(subcategories)
+    rewrites = {}
+    for k in range(1, len(ordered)):
+        disallowed, allowed = tuple(ordered[:k]), tuple(ordered[k:])
+        rewrites[k] = Rewrite(k, backend.describe(disallowed, allowed), disallowed, allowed)
+    flags = {k: [backend.unsafe(row, rewrite) for row in pool] for k, rewrite in rewrites.items()}
+    tests = [
+        Tested(j, i, *strictness_test(flags[j], flags[i], alpha, dominance))
+        for j in rewrites
+        for i in rewrites
+        if i < j
+    ]
+    extended = len(subcategories) - proposed
+    return Strictness(rewrites, tests, len(pool), proposed, extended, uncovered, backend.graded)

@@ -1,0 +1,214 @@
+"""Commands of the bench stage: build-benchmark, score-baseline, evaluate, compare."""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrm import files, provenance
+from csrm.rows import Item, PairRow, PromptRow, Row, ScoreRow
+from csrm.settings import AugmentSettings, DataSettings, MetricSettings, ScoreSettings, read_slice
+
+if TYPE_CHECKING:
+    from csrm.augment.encoder import TextEncoder
+    from csrm.bench.registry import Benchmark
+    from csrm.configs.safety_config import Category
+
+Subparsers = Any
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the stage's commands."""
+    _add_build(subparsers)
+    _add_score(subparsers)
+    _add_evaluate(subparsers)
+    _add_compare(subparsers)
+
+
+def _command(subparsers: Subparsers, name: str, summary: str, run: Callable[..., None]) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_build(subparsers: Subparsers) -> None:
+    parser = _command(subparsers, "build-benchmark", "make the items of a benchmark", build_benchmark)
+    parser.add_argument("--benchmark", required=True, help="id in config/benchmarks.tsv")
+    parser.add_argument("--config-dir", type=Path, default=Path("config"))
+    parser.add_argument("--rows", type=Path, nargs="+", required=True)
+    parser.add_argument("--settings", type=Path, required=True, help="slice `augment`")
+    parser.add_argument("--data-settings", type=Path, required=True, help="slice `data` (held-out families)")
+    parser.add_argument("--score-settings", type=Path, required=True, help="slice `score` (item_cap)")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--encoder", help="model folder or `hash`; for strictness pairs without severity levels")
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def _add_score(subparsers: Subparsers) -> None:
+    parser = _command(subparsers, "score-baseline", "score items with a baseline", score_baseline)
+    parser.add_argument("--baseline", required=True)
+    parser.add_argument("--items", type=Path, nargs="+", required=True)
+    parser.add_argument("--encoder", help="model folder or `hash`; for minilm-similarity")
+    parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per file of items")
+
+
+def _add_evaluate(subparsers: Subparsers) -> None:
+    parser = _command(subparsers, "evaluate", "metrics with intervals from items and scores", evaluate)
+    for flag in ("--items", "--scores", "--settings", "--output"):
+        parser.add_argument(flag, type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    for flag in ("--benchmark", "--model", "--scale"):
+        parser.add_argument(flag, required=True)
+
+
+def _add_compare(subparsers: Subparsers) -> None:
+    parser = _command(subparsers, "compare", "paired differences between two models on the same items", compare)
+    for flag in ("--items", "--scores-a", "--scores-b", "--settings", "--output"):
+        parser.add_argument(flag, type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    for flag in ("--benchmark", "--model-a", "--model-b", "--scale"):
+        parser.add_argument(flag, required=True)
+    parser.add_argument("--metrics", nargs="+", default=["auroc", "pair_accuracy"])
+
+
+def build_benchmark(options: argparse.Namespace) -> None:
+    """Rows of the benchmark's data set or taxonomy -> items, capped deterministically."""
+    from csrm.bench.build import cap_items
+    from csrm.bench.registry import get_benchmark
+
+    benchmark = get_benchmark(options.config_dir, options.benchmark)
+    augment = read_slice(options.settings, AugmentSettings)
+    data = read_slice(options.data_settings, DataSettings)
+    score = read_slice(options.score_settings, ScoreSettings)
+    inputs: dict[str, Any] = {
+        "benchmarks": options.config_dir / "benchmarks.tsv",
+        "rows": options.rows,
+        "settings": [options.settings, options.data_settings, options.score_settings],
+    }
+    if benchmark.config:
+        inputs["config"] = _config_path(options.config_dir, benchmark)
+    if options.encoder and Path(options.encoder).exists():
+        inputs["encoder"] = options.encoder
+    used = {"benchmark": benchmark.model_dump(), "augment": augment.model_dump(), "item_cap": score.item_cap}
+    used["held_out"] = data.held_out
+    with provenance.recording([options.output], inputs, used, options.seed) as notes:
+        items = _items(benchmark, options, augment, data.held_out, notes)
+        if not items:
+            raise ValueError(f"benchmark {benchmark.id!r}: no items from {[str(p) for p in options.rows]}; {notes}")
+        kept = cap_items(items, score.item_cap)
+        files.write_rows(options.output, kept)
+        notes.update(items=len(kept), dropped_by_item_cap=len(items) - len(kept))
+        notes["labels"] = dict(sorted(Counter(str(item.label) for item in kept).items()))
+        notes["subsets"] = dict(sorted(Counter(item.subset for item in kept).items()))
+
+
+def _items(
+    benchmark: "Benchmark",
+    options: argparse.Namespace,
+    augment: AugmentSettings,
+    held_out: list[str],
+    notes: dict[str, Any],
+) -> list[Item]:
+    from csrm.bench import build
+
+    if benchmark.builder == "pseudo-response":
+        prompts = _read(options.rows, PromptRow, benchmark, notes)
+        return build.pseudo_response_items(prompts, _config(benchmark, options.config_dir), benchmark.id)
+    if benchmark.builder == "pairs":
+        pairs = _read(options.rows, PairRow, benchmark, notes)
+        items, notes["dropped_unconditional"] = build.pair_items(
+            pairs, _config(benchmark, options.config_dir), benchmark.id
+        )
+        return items
+    rows = _read(options.rows, Row, benchmark, notes)
+    if benchmark.builder == "response-label":
+        config = _config(benchmark, options.config_dir)
+        items, notes["dropped_unlabelled"] = build.response_label_items(rows, config, benchmark.id)
+        return items
+    from csrm.augment.catalogue import Catalogue
+    from csrm.bench.generated import generated_items
+
+    if benchmark.taxonomy is None:
+        raise ValueError(f"benchmark {benchmark.id!r}: builder {benchmark.builder!r} needs a taxonomy")
+    catalogue = Catalogue.load({benchmark.taxonomy, "topics"}, held_out)
+    return generated_items(benchmark, rows, catalogue, augment, options.seed, _encoder(options.encoder))
+
+
+def _read(paths: list[Path], model: Any, benchmark: "Benchmark", notes: dict[str, Any]) -> Any:
+    """Rows of the benchmark's data set and taxonomy; the others are counted."""
+    rows = [row for path in paths for row in files.read_rows(path, model)]
+    kept = [row for row in rows if benchmark.dataset in (None, row.dataset)]
+    if model is Row:
+        kept = [row for row in kept if benchmark.taxonomy in (None, row.taxonomy)]
+    notes.update(rows=len(kept), rows_of_other_data=len(rows) - len(kept))
+    return kept
+
+
+def _config_path(config_dir: Path, benchmark: "Benchmark") -> Path:
+    return config_dir / "safety_configs" / f"{benchmark.config}.yaml"
+
+
+def _config(benchmark: "Benchmark", config_dir: Path) -> list["Category"]:
+    """The benchmark's configuration file, else the categories of its taxonomy, else none."""
+    from csrm.configs.safety_config import SafetyConfig
+
+    if benchmark.config:
+        return list(SafetyConfig.load(_config_path(config_dir, benchmark)).categories)
+    if benchmark.taxonomy is None:
+        return []
+    from csrm.configs.taxonomy import load_taxonomy
+
+    return [category.category() for category in load_taxonomy(benchmark.taxonomy).categories]
+
+
+def _encoder(name: str | None) -> "TextEncoder | None":
+    if name is None:
+        return None
+    from csrm.augment.encoder import load_encoder
+
+    return load_encoder(name)
+
+
+def score_baseline(options: argparse.Namespace) -> None:
+    """Items -> score rows of a baseline, one output per input."""
+    from csrm.bench import baselines
+
+    if len(options.items) != len(options.output):
+        raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs")
+    inputs: dict[str, Any] = {"items": options.items}
+    if options.encoder and Path(options.encoder).exists():
+        inputs["encoder"] = options.encoder
+    encoder = _encoder(options.encoder) if options.baseline == "minilm-similarity" else None
+    with provenance.recording(options.output, inputs, {"baseline": options.baseline}) as notes:
+        for source, target in zip(options.items, options.output, strict=True):
+            scores = baselines.score_baseline(options.baseline, files.read_rows(source, Item), encoder)
+            notes[target.as_posix()] = files.write_rows(target, scores)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Items and scores -> one JSON document of metrics."""
+    from csrm.bench import evaluate as evaluation
+
+    settings = read_slice(options.settings, MetricSettings)
+    inputs = {"items": options.items, "scores": options.scores, "settings": options.settings}
+    with provenance.recording([options.output], inputs, settings, options.seed):
+        items, scores = files.read_rows(options.items, Item), files.read_rows(options.scores, ScoreRow)
+        names = {"kind": "evaluation", "benchmark": options.benchmark, "model": options.model, "scale": options.scale}
+        files.write_json(options.output, {**names, **evaluation.evaluate(items, scores, settings, options.seed)})
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Items and two models' scores -> differences a - b with intervals."""
+    from csrm.bench import evaluate as evaluation
+
+    settings = read_slice(options.settings, MetricSettings)
+    scores = [options.scores_a, options.scores_b]
+    inputs = {"items": options.items, "scores": scores, "settings": options.settings}
+    with provenance.recording([options.output], inputs, settings, options.seed):
+        items = files.read_rows(options.items, Item)
+        a, b = (files.read_rows(path, ScoreRow) for path in scores)
+        found = evaluation.compare(items, a, b, settings, options.seed, options.metrics)
+        names = {"kind": "comparison", "benchmark": options.benchmark, "scale": options.scale}
+        models = {"model_a": options.model_a, "model_b": options.model_b}
+        files.write_json(options.output, {**names, **models, **found})

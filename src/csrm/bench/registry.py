@@ -1,0 +1,59 @@
+"""The table of benchmarks, `config/benchmarks.tsv`."""
+
+import csv
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Builder = Literal["conditional", "threshold", "strictness", "full", "pairs", "pseudo-response", "response-label"]
+
+
+class Benchmark(BaseModel):
+    """One benchmark: which rows it is built from, how, and what its numbers may be compared with.
+
+    `rows` are data-set ids or the names of splits; `stand_in_for` names the paper's benchmark that this one replaces
+    where the real one is not at hand (its own id and title never carry that name).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    builder: Builder
+    rows: tuple[str, ...] = Field(min_length=1)
+    dataset: str | None = None
+    taxonomy: str | None = None
+    config: str | None = None
+    scope: Literal["seen", "unseen", "all"] = "all"
+    positive_class: Literal["safe", "unsafe", "none"]
+    protocol: str
+    title: str
+    stand_in_for: str | None = None
+    description: str
+
+
+def load_benchmarks(config_dir: str | Path) -> dict[str, Benchmark]:
+    """Read `config/benchmarks.tsv` as id -> benchmark; a bad row is named with the file."""
+    path = Path(config_dir) / "benchmarks.tsv"
+    found: dict[str, Benchmark] = {}
+    with path.open(encoding="utf-8", newline="") as table:
+        lines = (line for line in table if line.strip() and not line.startswith("#"))
+        for line in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+            data = {key: value for key, value in line.items() if value and value != "-"}
+            try:
+                benchmark = Benchmark.model_validate({**data, "rows": tuple(data.get("rows", "").split())})
+            except ValidationError as error:
+                raise ValueError(f"{path}, benchmark {line.get('id')!r}: {error}") from None
+            if benchmark.id in found:
+                raise ValueError(f"{path}: benchmark {benchmark.id!r} is listed twice")
+            found[benchmark.id] = benchmark
+    return found
+
+
+def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
+    """One benchmark by id; an unknown id is answered with the known ones."""
+    known = load_benchmarks(config_dir)
+    if name not in known:
+        path = Path(config_dir) / "benchmarks.tsv"
+        raise ValueError(f"benchmark {name!r} is not in {path}; choose one of {sorted(known)}")
+    return known[name]

@@ -1,0 +1,27 @@
+"""Adapters: one small function for each source schema, by the name that `config/datasets.tsv` uses."""
+
+from csrm.data.adapters import cosa, exaggerated, guards, pairs, project, pyrit
+from csrm.data.adapters.common import Adapter
+
+ADAPTERS: dict[str, Adapter] = {
+    "aegis2": guards.aegis2,
+    "beavertails": guards.beavertails,
+    "coconot": pairs.coconot,
+    "cosalign-test": cosa.cosalign_test,
+    "cosalign-train": cosa.cosalign_train,
+    "cosapien": cosa.cosapien,
+    "cosapien-prompts": cosa.cosapien_prompts,
+    "cst-pairs": pairs.system_prompts,
+    "dynabench": guards.dynabench,
+    "or-bench": exaggerated.or_bench,
+    "pyrit-harm": pyrit.harm,
+    "pyrit-objective": pyrit.objective,
+    "pyrit-refusal": pyrit.refusal,
+    "rows": project.rows,
+    "safe-rlhf": pairs.safe_rlhf,
+    "topics-prompts": project.topics_prompts,
+    "wildguardmix": guards.wildguardmix,
+    "xstest": exaggerated.xstest,
+    "xstest-completions": exaggerated.completions,
+    "xstest-response": exaggerated.responses,
+}

@@ -1,0 +1,149 @@
+"""Labelled conversations of guard benchmarks: BeaverTails, WildGuardMix, Aegis 2.0 and DynaBench."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from csrm.data.adapters.common import Drops, blank, choose, context_id, labelled
+from csrm.data.sources import Parts
+from csrm.rows import Message, Row
+
+BEAVERTAILS = {
+    "animal_abuse": "animal_abuse",
+    "child_abuse": "child_abuse",
+    "controversial_topics,politics": "controversial_topics",
+    "discrimination,stereotype,injustice": "discrimination",
+    "drug_abuse,weapons,banned_substance": "drugs_weapons",
+    "financial_crime,property_crime,theft": "financial_crime",
+    "hate_speech,offensive_language": "hate_speech",
+    "misinformation_regarding_ethics,laws_and_safety": "misinformation",
+    "non_violent_unethical_behavior": "unethical",
+    "privacy_violation": "privacy",
+    "self_harm": "self_harm",
+    "sexually_explicit,adult_content": "sexual",
+    "terrorism,organized_crime": "terrorism",
+    "violence,aiding_and_abetting,incitement": "violence",
+}
+_SPEAKER = re.compile(r"^\s*'?(User|Agent)'?:[ \t]*", re.MULTILINE)
+_ROLES = {"User": "user", "Agent": "assistant"}
+
+
+def beavertails(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """Human labels in 14 categories, all of them annotated; exact duplicates are dropped.
+
+    A row whose `is_safe` contradicts its categories is kept and counted: nothing is corrected.
+    """
+    seen: set[tuple[str, str]] = set()
+    for number, row in enumerate(parts["rows"]):
+        text = (row["prompt"], row["response"])
+        if blank(drops, row, "prompt", "response"):
+            continue
+        if text in seen:
+            drops["duplicate"] += 1
+            continue
+        seen.add(text)
+        keys = {key: choose(key, BEAVERTAILS, "category") for key in row["category"]}
+        harms = {keys[key]: 1.0 for key, violated in row["category"].items() if violated}
+        if bool(harms) == row["is_safe"]:
+            drops["note: is_safe contradicts the categories"] += 1
+        yield labelled(name, number, *text, "beavertails", harms=harms, exhaustive=True, safe=row["is_safe"])
+
+
+def wildguardmix(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """Response harm and refusal; a null label stays None, prompt-only rows are dropped and counted.
+
+    `meta["split"]` is train or test; nulls are dropped by each task, not here.
+    """
+    harm = {"harmful": False, "unharmful": True, None: None, "": None}
+    refusal = {"refusal": True, "compliance": False, None: None, "": None}
+    for split in sorted(parts):
+        for number, row in enumerate(parts[split]):
+            if blank(drops, row, "prompt", "response"):
+                continue
+            safe = choose(row["response_harm_label"], harm, "response_harm_label")
+            meta = {"split": split, "subcategory": row["subcategory"], "adversarial": bool(row["adversarial"])}
+            meta["prompt_harmful"] = row["prompt_harm_label"] and row["prompt_harm_label"] == "harmful"
+            labels: dict[str, Any] = {"safe": safe}
+            labels["refusal"] = choose(row["response_refusal_label"], refusal, "response_refusal_label")
+            labels["label_source"] = "human" if split == "test" else "model:gpt-4"
+            if safe is False and row["subcategory"] not in (None, "", "benign", "others"):
+                labels["harms"] = {row["subcategory"]: 1.0}
+            yield labelled(name, f"{split}-{number}", row["prompt"], row["response"], "wildguard", meta=meta, **labels)
+
+
+def aegis2(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """Response safety; redacted prompts and prompt-only rows are dropped.
+
+    The categories are those of the whole exchange, so they are kept in `meta` and not read as the response's harms.
+    """
+    safety = {"safe": True, "unsafe": False}
+    for number, row in enumerate(parts["test"]):
+        if row["prompt"] == "REDACTED":
+            drops["redacted prompt"] += 1
+        elif not row["response_label"]:
+            drops["no response label"] += 1
+        elif not blank(drops, row, "prompt", "response"):
+            categories = [c.strip() for c in (row["violated_categories"] or "").split(",") if c.strip()]
+            safe = choose(row["response_label"].lower(), safety, "response_label")
+            meta = {"categories": categories, "prompt_label": row["prompt_label"]}
+            source = row["response_label_source"] or "unknown"
+            yield labelled(
+                name, number, row["prompt"], row["response"], "aegis2", safe=safe, meta=meta, label_source=source
+            )
+
+
+def dynabench(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """Multi-turn transcripts judged under their own policy; `meta["policy"]` lists its rules.
+
+    The label is the verdict on the whole conversation under that policy (PASS is safe).
+    """
+    for number, row in enumerate(parts["test"]):
+        messages = turns(row["transcript"])
+        while messages and messages[-1].role != "assistant":
+            messages.pop()
+            drops["note: user turn after the last response, cut"] += 1
+        if len(messages) < 2:
+            drops["transcript without a response"] += 1
+            continue
+        meta = {"policy": rules(row["policy"]), "base_id": row.get("base_id"), **metadata(row.get("metadata"))}
+        yield Row(
+            id=f"{name}-{number}",
+            dataset=name,
+            prompt_id=context_id(messages),
+            messages=messages,
+            taxonomy="none",
+            safe=choose(row["label"], {"PASS": True, "FAIL": False}, "label"),
+            label_source="model:gpt-4o",
+            meta=meta,
+        )
+
+
+def turns(transcript: str) -> list[Message]:
+    """Split a transcript at `User:` / `Agent:` at the start of a line (quoted or not); turns stay as they are."""
+    pieces = _SPEAKER.split(transcript)[1:]
+    speakers, texts = pieces[::2], pieces[1::2]
+    return [Message(role=_ROLES[s], content=t.strip()) for s, t in zip(speakers, texts, strict=True)]  # type: ignore[arg-type]
+
+
+def rules(policy: str | list[str] | None) -> list[str]:
+    """The rules of a policy given as a list or as numbered lines, without their numbers."""
+    lines = policy.splitlines() if isinstance(policy, str) else policy or []
+    return [re.sub(r"^\s*\d+[.)]\s*", "", line).strip() for line in lines if line.strip()]
+
+
+def metadata(value: Any) -> dict[str, Any]:
+    """Metadata as a dict, whether it came as a dict, JSON, YAML or a Python literal; -1 and "" mean missing."""
+    if isinstance(value, str):
+        for parse in (json.loads, ast.literal_eval, yaml.safe_load):
+            try:
+                value = parse(value)
+                break
+            except (ValueError, SyntaxError, yaml.YAMLError):
+                continue
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): entry for key, entry in value.items() if entry not in (-1, "", None)}

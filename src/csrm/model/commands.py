@@ -1,0 +1,109 @@
+"""Commands of the model layer: make backbones, score benchmark items, score a user's own conversations."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `make-backbone`, `score-items` and `score` to the command line."""
+    make = commands.add_parser("make-backbone", help="write a backbone as a plain Hugging Face folder")
+    source = make.add_mutually_exclusive_group(required=True)
+    source.add_argument("--gguf", type=Path, help="GGUF file to convert")
+    source.add_argument("--random", action="store_true", help="write a random two-layer model (tests)")
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--output", type=Path, required=True)
+    make.set_defaults(run=run_make_backbone)
+
+    items = commands.add_parser("score-items", help="score benchmark items; the model is loaded once")
+    items.add_argument("--model", required=True, help="model folder")
+    items.add_argument("--items", nargs="+", type=Path, required=True)
+    items.add_argument("--settings", type=Path, required=True, help="slice of the scoring settings")
+    items.add_argument("--train-settings", type=Path, required=True, help="gives a zero-shot model its section order")
+    items.add_argument("--output", nargs="+", type=Path, required=True, help="one file of scores per file of items")
+    items.set_defaults(run=run_score_items)
+
+    score = commands.add_parser("score", help="score your own conversations under your own policy")
+    score.add_argument("conversations", type=Path, help='JSON lines of {"messages": [{"role": ..., "content": ...}]}')
+    score.add_argument("--config", nargs="+", required=True, help="safety configurations: YAML, JSON or text files")
+    score.add_argument("--model", default="results/models/csrm/csrm", help="model folder (default: %(default)s)")
+    score.add_argument("--dtype", choices=("float32", "bfloat16", "auto"), default="float32")
+    score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
+    score.set_defaults(run=run_score)
+
+
+def run_make_backbone(options: argparse.Namespace) -> None:
+    """Convert a GGUF file, or write the random model."""
+    from csrm.model.backbone import convert_gguf, random_backbone
+    from csrm.provenance import recording
+
+    inputs = {"gguf": options.gguf} if options.gguf else {}
+    with recording([options.output], inputs, seed=options.seed) as notes:
+        if options.gguf:
+            notes.update(convert_gguf(options.gguf, options.output))
+        else:
+            notes.update(random_backbone(options.output, options.seed))
+
+
+def run_score_items(options: argparse.Namespace) -> None:
+    """Write one row of raw log-odds per item."""
+    from csrm.files import read_rows, write_rows
+    from csrm.model.scorer import CSRM, Request
+    from csrm.provenance import recording
+    from csrm.rows import Item, ScoreRow
+    from csrm.settings import ScoreSettings, TrainSettings, read_slice
+
+    if len(options.items) != len(options.output):
+        raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
+    settings = read_slice(options.settings, ScoreSettings)
+    order = read_slice(options.train_settings, TrainSettings).section_order
+    model = CSRM.from_pretrained(options.model, settings.dtype, order, settings.max_length)
+    for source, output in zip(options.items, options.output, strict=True):
+        inputs = {"items": source, "model": options.model, "settings": options.settings}
+        with recording([output], inputs, settings) as notes:
+            items = read_rows(source, Item)
+            requests = [Request(item.messages, item.config) for item in items]
+            scores = model.score_requests(requests, settings.token_budget, settings.tree_length, progress=True)
+            rows = [
+                ScoreRow(id=item.id, log_odds=score.log_odds, n_tokens=score.n_tokens, truncated=score.truncated)
+                for item, score in zip(items, scores, strict=True)
+            ]
+            notes.update(rows=write_rows(output, rows), truncated=sum(row.truncated for row in rows))
+            notes.update(section_order=model.order, dtype=str(model.model.dtype))
+
+
+def run_score(options: argparse.Namespace) -> None:
+    """Score conversations under each configuration; one line per conversation and configuration."""
+    import sys
+
+    from csrm.configs.safety_config import SafetyConfig
+    from csrm.files import write_rows
+    from csrm.model.scorer import CSRM
+
+    conversations = _read_conversations(options.conversations)
+    configs = [SafetyConfig.load(path) for path in options.config]
+    if not Path(options.model).exists():
+        raise FileNotFoundError(f"model folder {options.model} does not exist: run `make reproduce` or give --model")
+    grid = CSRM.from_pretrained(options.model, options.dtype).score_many(conversations, configs)
+    rows: list[dict[str, Any]] = [
+        {"conversation": n, "config": config.name, **score._asdict()}
+        for n, scores in enumerate(grid)
+        for config, score in zip(configs, scores, strict=True)
+    ]
+    if options.output:
+        write_rows(options.output, rows)
+    else:
+        import json
+
+        sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _read_conversations(path: Path) -> list[Any]:
+    from csrm.files import read_dicts
+
+    conversations = []
+    for number, row in enumerate(read_dicts(path), 1):
+        if not isinstance(row, dict) or not row.get("messages"):
+            raise ValueError(f'{path}, line {number}: expected {{"messages": [...]}}, got {str(row)[:80]}')
+        conversations.append(row["messages"])
+    return conversations

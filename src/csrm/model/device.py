@@ -1,0 +1,42 @@
+"""Where and in which number format models run."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from csrm.settings import DType
+
+
+def device() -> torch.device:
+    """The accelerator when there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fast_bfloat16() -> bool:
+    """Whether bfloat16 matrix products are native here (CUDA, or a processor with AVX512-BF16 or AMX)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    info = Path("/proc/cpuinfo")
+    return info.exists() and any(flag in info.read_text(encoding="utf-8") for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def inference_dtype(dtype: DType) -> torch.dtype:
+    """The type to score in: `auto` is bfloat16 where it is fast, else float32."""
+    wanted = dtype == "bfloat16" or (dtype == "auto" and fast_bfloat16())
+    return torch.bfloat16 if wanted else torch.float32
+
+
+def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Model on the device and tokenizer of a plain Hugging Face folder.
+
+    Raises:
+        FileNotFoundError: if the folder holds no `config.json`.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if Path(folder).exists() and not (Path(folder) / "config.json").exists():
+        raise FileNotFoundError(f"{folder} holds no config.json: expected a Hugging Face model folder")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return model.to(device()), tokenizer

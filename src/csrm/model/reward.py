@@ -1,0 +1,80 @@
+"""The reward: safe log-odds at the first answer position, from last-position logits only (CSRM section 3.3)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from csrm.configs.render import render
+from csrm.configs.safety_config import Category
+from csrm.model.tree import TreeBatch
+from csrm.model.verbalizer import Verbalizer
+from csrm.rows import Message
+from csrm.settings import SectionOrder
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Encoded(NamedTuple):
+    """A tokenised judging request; `cut` counts the tokens of the conversation that did not fit."""
+
+    tokens: list[int]
+    cut: int
+
+
+def encode_request(
+    tokenizer: Any, messages: Sequence[Message], categories: Sequence[Category], order: SectionOrder, max_length: int
+) -> Encoded:
+    """Render and tokenise a request, ending where the verdict is read.
+
+    A request that is too long loses the end of its longest message, again and again, never a turn or a category.
+
+    Raises:
+        ValueError: if the configuration alone leaves no room for the conversation.
+    """
+    messages, cut = list(messages), 0
+    tokens = _tokens(tokenizer, render(messages, categories, order))
+    while len(tokens) > max_length:
+        lengths = [len(tokenizer(m.content, add_special_tokens=False).input_ids) for m in messages]
+        longest = max(range(len(messages)), key=lengths.__getitem__)
+        excess = len(tokens) - max_length
+        keep = lengths[longest] - max(1, min(excess, lengths[longest] // 2))
+        if keep < 1:
+            raise ValueError(f"the configuration leaves no room for the conversation in {max_length} tokens: raise max_length")
+        ids = tokenizer(messages[longest].content, add_special_tokens=False).input_ids[:keep]
+        messages[longest] = Message(role=messages[longest].role, content=tokenizer.decode(ids))
+        cut += lengths[longest] - keep
+        tokens = _tokens(tokenizer, render(messages, categories, order))
+    return Encoded(tokens, cut)
+
+
+def _tokens(tokenizer: Any, text: str) -> list[int]:
+    turn = [{"role": "user", "content": text}]
+    rendered = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+    ids: list[int] = tokenizer(rendered, add_special_tokens=False).input_ids
+    return ids
+
+
+def answer_logits(model: Any, batch: TreeBatch) -> "torch.Tensor":
+    """Logits of the next token after each sequence.
+
+    Args:
+        model: a causal language model with the usual `get_decoder()` and output embeddings.
+        batch: N sequences laid out as trees.
+
+    Returns:
+        Tensor (N, vocabulary), float32. The vocabulary projection is computed at these N positions only.
+    """
+    hidden = model.get_decoder()(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        attention_mask=batch.attention_mask,
+        use_cache=False,
+    ).last_hidden_state
+    return model.get_output_embeddings()(hidden[batch.rows, batch.columns]).float()
+
+
+def safe_log_odds(logits: "torch.Tensor", verbalizer: Verbalizer) -> "torch.Tensor":
+    """s = log sum_safe pi(t) - log sum_unsafe pi(t), nats (section 3.3); logits (..., vocabulary) -> (...)."""
+    safe = logits[..., list(verbalizer.safe)].logsumexp(-1)
+    unsafe = logits[..., list(verbalizer.unsafe)].logsumexp(-1)
+    return safe - unsafe

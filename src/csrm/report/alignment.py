@@ -1,0 +1,196 @@
+"""Table 5 (alignment before and after) and Figure 4 (Pareto sweep), from the documents of `csrm.align`."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from csrm.report.cells import Cell, to_csv, to_markdown
+from csrm.report.figures import error_bars
+from csrm.report.published import select
+from csrm.report.style import PUBLISHED_COLOUR, look, ordered
+from csrm.report.tables import MODELS, NOTE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Document = Mapping[str, Any]
+
+TITLE = "Table 5: downstream alignment"
+BEFORE = "before alignment"
+METRICS = ("safety", "helpfulness_0_5", "cosa_product_0_5", "cosa_score")
+PRINTED = {"Safety": "safety", "Helpfulness": "helpfulness_0_5", "CoSA score": "cosa_product_0_5"}
+DOMAINS = {
+    "cosapien-book-publisher": "CoSApien: Arab Publisher",
+    "cosapien-film-production": "CoSApien: Film Production",
+    "cosapien-game-development": "CoSApien: Game Development",
+    "cosapien-language-learning": "CoSApien: Language Learning",
+    "cosapien-public-prosecutor": "CoSApien: Public Prosecutor",
+}
+NOT_COMPARABLE = "other policy, prompts, algorithm and judge; the paper does not name its judge"
+EXPLAINED = (
+    "`safety` is the share of compliant responses, `helpfulness_0_5` is on 0-5, `cosa_product_0_5` is mean(s h) with s "
+    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA)."
+)
+
+AXES = ("safety", "helpfulness")
+ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def is_comparison(document: Document) -> bool:
+    """Whether a document compares generations before and after alignment."""
+    return "anchors" in document and "all" in document
+
+
+def is_sweep(document: Document) -> bool:
+    """Whether a document holds the points of a Pareto sweep."""
+    return "points" in document and "slope" in document
+
+
+def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
+    """Safety, helpfulness and CoSA before and after alignment, and the printed Tables 5 and 8, as (CSV, Markdown)."""
+    cells: list[Cell] = []
+    seen = set()
+    for document in documents:
+        config, reward, parts = document["config"], document["reward"], document["all"]
+        if config not in seen:
+            seen.add(config)
+            cells += _cells(document, BEFORE, parts["before"])
+            cells += _anchors(document)
+        cells += _cells(document, reward, parts["after"])
+        cells += _cells(document, f"{reward}, after minus before", parts["difference"])
+    cells.sort(key=lambda cell: cell.benchmark)
+    cells += published_cells()
+    return to_csv(cells, Cell._fields), to_markdown(TITLE, f"{NOTE} {EXPLAINED}", cells, METRICS)
+
+
+def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
+    cells = []
+    for metric in METRICS:
+        value, printed = found[metric], _printed(document, model, metric)
+        cell = _cell(document, model, metric, value["value"])
+        difference = value["value"] - printed if printed is not None else None
+        filled = {"low": value["low"], "high": value["high"], "n": value["n"]}
+        cells.append(cell._replace(published=printed, difference=difference, **filled))
+    return cells
+
+
+def _anchors(document: Document) -> list[Cell]:
+    """What a policy that always refuses and one that always complies would score."""
+    return [
+        _cell(document, name.replace("_", "-"), metric, values[metric])._replace(reason="constant policy")
+        for name, values in document["anchors"].items()
+        for metric in METRICS
+    ]
+
+
+def _cell(document: Document, model: str, metric: str, value: float) -> Cell:
+    config = document["config"]
+    return Cell(
+        table="table5",
+        model=model,
+        benchmark=config,
+        stand_in_for="" if config in DOMAINS else "a CoSApien configuration",
+        metric=metric,
+        positive_class="",
+        source=f"measured@{document['scale']}",
+        measured=value,
+        comparable="no",
+        reason=NOT_COMPARABLE,
+        seed=document.get("seed"),
+        protocol=str(document.get("algorithm", "")),
+    )
+
+
+def _printed(document: Document, model: str, metric: str) -> float | None:
+    """The printed counterpart: same domain, same kind of reward, reward distillation; `ootb` before alignment."""
+    domain = DOMAINS.get(document["config"])
+    row, table = ("ootb", "Table 8") if model == BEFORE else (MODELS.get(model), "Table 5")
+    for fact in select(table):
+        name = fact.metric.removeprefix("Reward Distillation: ")
+        if (fact.row, fact.dataset) == (row, domain) and PRINTED.get(name) == metric:
+            return fact.value
+    return None
+
+
+def published_cells() -> list[Cell]:
+    """Tables 5 and 8 as printed (Table 8 adds only the rows before alignment)."""
+    cells = []
+    for fact in [*select("Table 8"), *select("Table 5")]:
+        algorithm, _, name = fact.metric.rpartition(": ")
+        cell = Cell(
+            table="table5",
+            model=f"{fact.row} ({algorithm})" if algorithm else fact.row,
+            benchmark=fact.dataset,
+            stand_in_for="",
+            metric=PRINTED[name],
+            positive_class="",
+            source=fact.source,
+            published=fact.value,
+            reason=fact.note,
+            protocol=algorithm,
+        )
+        cells.append(cell)
+    return sorted(cells, key=lambda cell: cell.benchmark)
+
+
+def sweep_table(documents: Sequence[Document]) -> "pd.DataFrame":
+    """The points of all sweeps and of the paper's Figure 4, one row a point.
+
+    Raises:
+        ValueError: if there is no sweep among the documents.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for document in documents:
+        for point in document["points"]:
+            row = {"config": document["config"], "reward": document["reward"], "offset": point["offset"]}
+            for name, metric in (("safety", "safety"), ("helpfulness", "helpfulness_0_5")):
+                found = point[metric]
+                row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+            rows.append({**row, "n": point["safety"]["n"], "source": f"measured@{document['scale']}"})
+    if not rows:
+        raise ValueError("no Pareto sweep among the inputs")
+    table = pd.DataFrame(rows).sort_values(["config", "reward", "offset"], ignore_index=True)
+    return pd.concat([table, published_sweep()], ignore_index=True)
+
+
+def published_sweep() -> "pd.DataFrame":
+    """The points of the paper's Figure 4, as read off the figure."""
+    import pandas as pd
+
+    points: dict[tuple[str, str], dict[str, Any]] = {}
+    for fact in select("Fig. 4"):
+        reward, _, point = fact.row.partition(" (point ")
+        head = {"config": fact.dataset, "reward": reward, "point": float(point.rstrip(")")), "source": fact.source}
+        points.setdefault((reward, point), head)[fact.metric.lower()] = fact.value
+    return pd.DataFrame(list(points.values()))
+
+
+def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
+    """Figure 4: safety against helpfulness per reward; one panel a configuration, the printed points in grey."""
+    own, printed = table[table["source"] != "published"], table[table["source"] == "published"]
+    configs, rewards = sorted(set(own["config"])), ordered(list(own["reward"]))
+    looks = look(rewards)
+    size = (0.8 + 2.5 * (len(configs) + 1), 2.7)
+    figure, axes = plt.subplots(1, len(configs) + 1, figsize=size, squeeze=False)
+    for axis, config in zip(axes[0], configs, strict=False):
+        for reward in rewards:
+            rows = own[(own["config"] == config) & (own["reward"] == reward)]
+            axis.errorbar(rows["safety"], rows["helpfulness"], label=reward, **_bars(rows), **looks[reward])
+        axis.set(title=f"{config} (measured)", xlabel="safety")
+        axis.legend()
+    last = axes[0, -1]
+    for (name, rows), marker in zip(printed.groupby("reward", sort=True), "osD", strict=False):
+        style = {"color": PUBLISHED_COLOUR, "marker": marker, "linewidth": 1.0}
+        last.plot(rows["safety"], rows["helpfulness"], label=str(name), **style)
+    last.set(title="Arab publisher (published,\nother policy and judge)", xlabel="safety")
+    last.legend()
+    axes[0, 0].set_ylabel("helpfulness, 0–5")
+    return figure
+
+
+def _bars(rows: "pd.DataFrame") -> dict[str, Any]:
+    names = {f"{axis}{end}": new for axis in ("safety", "helpfulness") for end, new in ENDS.items()}
+    x, y = (rows[[c for c in rows if str(c).startswith(axis)]].rename(columns=names) for axis in AXES)
+    return {"xerr": error_bars(x), "yerr": error_bars(y), "elinewidth": 0.6, "capsize": 1.5}

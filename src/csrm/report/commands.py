@@ -1,0 +1,159 @@
+"""Commands of the report stage: table, figure."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrm import files, provenance
+from csrm.rows import Item, ScoreRow
+from csrm.settings import MetricSettings, read_slice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Subparsers = Any
+TABLES = ("table2", "table3", "table4", "table5", "results", "comparisons")
+FIGURES = ("figure4", "figure5", "configurability", "training", "strictness")
+CONFIG = "benchmarks.tsv"
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the stage's commands."""
+    table = subparsers.add_parser("table", help="a result table as CSV and Markdown")
+    table.add_argument("--table", required=True, choices=TABLES)
+    table.add_argument(
+        "--metrics", type=Path, nargs="+", required=True, help="JSON files of evaluate, compare or align"
+    )
+    table.add_argument("--scale", required=True, help="scale of the run; metrics of another scale are refused")
+    table.add_argument("--config-dir", type=Path, default=Path("config"))
+    table.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.csv and PREFIX.md")
+    table.set_defaults(run=run_table)
+    figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
+    figure.add_argument("--figure", required=True, choices=FIGURES)
+    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, figure4")
+    figure.add_argument("--items", type=Path, nargs="+", default=[], help="figure5 (one), strictness")
+    figure.add_argument("--scores", type=Path, nargs="+", default=[], help="MODEL/BENCHMARK.jsonl files")
+    figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
+    figure.add_argument("--settings", type=Path, help="slice `metrics`; figure5, strictness")
+    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure5, strictness")
+    figure.add_argument("--config-dir", type=Path, default=Path("config"))
+    figure.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.pdf, .png and .csv")
+    figure.set_defaults(run=run_figure)
+
+
+def _outputs(prefix: Path, *suffixes: str) -> list[Path]:
+    return [Path(f"{prefix}.{suffix}") for suffix in suffixes]
+
+
+def run_table(options: argparse.Namespace) -> None:
+    """Metrics -> PREFIX.csv (long) and PREFIX.md (readable)."""
+    from csrm.report import alignment, tables
+
+    inputs = {"metrics": options.metrics, "benchmarks": options.config_dir / CONFIG}
+    outputs = _outputs(options.output_prefix, "csv", "md")
+    with provenance.recording(outputs, inputs, {"table": options.table, "scale": options.scale}):
+        kinds = {"comparisons": "comparison", "table5": "alignment"}
+        documents = _documents(options.metrics, kinds.get(options.table, "evaluation"), options.scale)
+        if options.table == "comparisons":
+            text = tables.comparison_table(documents)
+        elif options.table == "table5":
+            text = alignment.alignment_table(documents)
+        else:
+            benchmarks = _benchmarks(options.config_dir)
+            paper = options.table in tables.TABLES
+            text = (
+                tables.paper_table(options.table, documents, benchmarks)
+                if paper
+                else tables.results_table(documents, benchmarks)
+            )
+        for path, content in zip(outputs, text, strict=True):
+            files.write_text(path, content)
+
+
+def _benchmarks(config_dir: Path) -> Any:
+    from csrm.bench.registry import load_benchmarks
+
+    return load_benchmarks(config_dir)
+
+
+def _documents(paths: list[Path], kind: str, scale: str | None = None) -> list[dict[str, Any]]:
+    """Metrics documents of one kind, in the order of their paths; other kinds are passed over.
+
+    Raises:
+        ValueError: if a document was measured at another scale than the table's.
+    """
+    found = []
+    for path in sorted(paths):
+        document = files.read_json(path)
+        if _kind(document) != kind:
+            continue
+        if scale is not None and document["scale"] != scale:
+            raise ValueError(f"{path} was measured at scale {document['scale']!r}, the table is for {scale!r}")
+        found.append(document)
+    return found
+
+
+def _kind(document: dict[str, Any]) -> str:
+    from csrm.report import alignment
+
+    if alignment.is_comparison(document):
+        return "alignment"
+    return "sweep" if alignment.is_sweep(document) else str(document.get("kind"))
+
+
+def run_figure(options: argparse.Namespace) -> None:
+    """Tidy table -> PREFIX.pdf, .png and .csv."""
+    from csrm.report import alignment, figures, reliability
+    from csrm.report.style import save, styled
+
+    draw = {
+        "figure4": alignment.draw_sweep,
+        "figure5": reliability.draw_reliability,
+        "configurability": figures.draw_configurability,
+        "training": figures.draw_training,
+        "strictness": figures.draw_strictness,
+    }[options.figure]
+    outputs = _outputs(options.output_prefix, "pdf", "png", "csv")
+    with provenance.recording(outputs, _figure_inputs(options), {"figure": options.figure}, options.seed):
+        table = _figure_table(options)
+        with styled() as plt:
+            save(draw(plt, table), table, options.output_prefix)
+
+
+def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
+    roles = {"metrics": options.metrics, "items": options.items, "scores": options.scores, "logs": options.logs}
+    inputs: dict[str, Any] = {role: paths for role, paths in roles.items() if paths}
+    needs = {"figure5": {"items", "scores"}, "strictness": {"items", "scores"}, "training": {"logs"}}
+    missing = sorted(needs.get(options.figure, {"metrics"}) - inputs.keys())
+    if missing:
+        raise ValueError(f"figure {options.figure!r} needs --{' --'.join(missing)}")
+    if options.settings:
+        inputs["settings"] = options.settings
+    if options.figure == "configurability":
+        inputs["benchmarks"] = options.config_dir / CONFIG
+    return inputs
+
+
+def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
+    from csrm.report import alignment, figures, reliability
+
+    settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
+    if options.figure == "training":
+        return figures.training_table(sorted(options.logs))
+    if options.figure == "configurability":
+        documents = _documents(options.metrics, "evaluation")
+        return figures.configurability_table(documents, _benchmarks(options.config_dir))
+    if options.figure == "figure4":
+        return alignment.sweep_table(_documents(options.metrics, "sweep"))
+    items = {path.stem: files.read_rows(path, Item) for path in options.items}
+    scores = [(path.parent.name, path.stem, files.read_rows(path, ScoreRow)) for path in sorted(options.scores)]
+    unknown = sorted({benchmark for _, benchmark, _ in scores} - items.keys())
+    if unknown:
+        raise ValueError(f"--scores of {unknown} have no file of that name among --items {sorted(items)}")
+    if options.figure == "strictness":
+        points = figures.threshold_points(items, scores)
+        return figures.strictness_table(points, settings.bootstrap, settings.level, options.seed)
+    if len(items) != 1:
+        raise ValueError(f"figure5 shows one benchmark, got items of {sorted(items)}")
+    by_model = {model: rows for model, _, rows in scores}
+    return reliability.reliability_table(next(iter(items.values())), by_model, settings, options.seed)

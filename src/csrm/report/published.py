@@ -1,0 +1,52 @@
+"""The published numbers (`published_results.csv`: one fact a line, with its source)."""
+
+import csv
+from functools import lru_cache
+from importlib import resources
+from typing import Literal, NamedTuple
+
+PAPER = "CSRM (arXiv 2605.30487v1)"
+
+
+class Published(NamedTuple):
+    """One number as printed in a paper; `source` tells a paper's own number from one that it copied."""
+
+    paper: str
+    table: str
+    row: str
+    dataset: str
+    metric: str
+    value: float
+    text: str
+    unit: str
+    positive_class: str
+    note: str
+    source: Literal["published", "copied"]
+
+
+@lru_cache(maxsize=1)
+def published() -> tuple[Published, ...]:
+    """All published numbers, in the file's order."""
+    text = resources.files("csrm.report").joinpath("published_results.csv").read_text(encoding="utf-8")
+    lines = csv.reader(text.splitlines())
+    next(lines)
+    return tuple(_parse(line) for line in lines)
+
+
+def _parse(line: list[str]) -> Published:
+    paper, table, row, dataset, metric, value, unit, positive, note = line
+    source: Literal["published", "copied"] = "copied" if "copied from" in note.lower() else "published"
+    return Published(paper, table, row, dataset, metric, float(value), value, unit, positive, note, source)
+
+
+def select(table: str, paper: str = PAPER) -> list[Published]:
+    """The numbers of one table or figure of a paper."""
+    return [fact for fact in published() if fact.table == table and fact.paper == paper]
+
+
+def lookup(table: str, row: str, dataset: str, metric: str, paper: str = PAPER) -> Published | None:
+    """One published number, or None."""
+    for fact in select(table, paper):
+        if (fact.row, fact.dataset, fact.metric) == (row, dataset, metric):
+            return fact
+    return None

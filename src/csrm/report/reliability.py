@@ -1,0 +1,116 @@
+"""Figure 5: reliability diagrams with smECE, from raw scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from csrm.bench.evaluate import is_hard, join, make_sample
+from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights
+from csrm.report.published import lookup
+from csrm.report.style import look, ordered
+from csrm.report.tables import MODELS
+from csrm.rows import Item, ScoreRow
+from csrm.settings import MetricSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MESH = 101
+BAND_RESAMPLES = 200
+
+
+def curve(sample: Sample, width: float, weights: Array) -> tuple[Array, Array]:
+    """Kernel-smoothed share of safe items at each P(safe) of the mesh, and the density of P(safe): two (B, M)."""
+    from relplot.kernels import ReflectedGaussianKernel
+
+    mesh, kernel = np.linspace(0, 1, MESH), ReflectedGaussianKernel(width)
+    p, y = p_safe(sample.s), sample.y.astype(float)
+    means, densities = [], []
+    for row in weights:
+        w = row[sample.prompt]
+        mass = kernel.apply(p, w, mesh)
+        means.append(np.divide(kernel.apply(p, w * y, mesh), mass, out=np.full(MESH, np.nan), where=mass > 1e-3))
+        densities.append(mass / w.sum())
+    return np.array(means), np.array(densities)
+
+
+def reliability_table(
+    items: Sequence[Item], scores: Mapping[str, Sequence[ScoreRow]], settings: MetricSettings, seed: int
+) -> "pd.DataFrame":
+    """Reliability curves of graded scorers, one row a (model, P(safe)); hard-label scorers are left out.
+
+    The kernel width is the one at which smECE is taken; the band resamples prompts at that width.
+
+    Raises:
+        ValueError: if no model has graded scores over both classes.
+    """
+    import pandas as pd
+
+    frames = []
+    for model, rows in scores.items():
+        values = [row.log_odds for row in join(items, rows)]
+        sample = make_sample(items, values, settings.threshold, is_hard(values))
+        weights = prompt_weights(sample.n_prompts, settings.bootstrap, np.random.default_rng(seed))
+        error = estimate(sample, "smece", weights, settings.level)
+        if error.value is not None:
+            frames.append(_model_frame(model, sample, weights, error, settings.level))
+    if not frames:
+        raise ValueError("no model has graded scores over both classes: nothing to draw")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _model_frame(model: str, sample: Sample, weights: Array, error: Estimate, level: float) -> "pd.DataFrame":
+    import pandas as pd
+    import relplot
+
+    _, width = relplot.smECE(p_safe(sample.s), sample.y.astype(float), return_width=True)
+    mean, density = curve(sample, width, np.ones((1, sample.n_prompts)))
+    replicates, _ = curve(sample, width, weights[:BAND_RESAMPLES])
+    bands = [interval(replicates[:, i], level)[:2] for i in range(MESH)]
+    return pd.DataFrame(
+        {
+            "model": model,
+            "p_safe": np.linspace(0, 1, MESH),
+            "observed": mean[0],
+            "low": [low for low, _ in bands],
+            "high": [high for _, high in bands],
+            "density": density[0],
+            "smece": error.value,
+            "smece_low": error.low,
+            "smece_high": error.high,
+            "n": error.n,
+        }
+    )
+
+
+def printed_smece(model: str) -> str:
+    """The paper's smECE of the model's counterpart on CoSApien (Figure 5), or nothing."""
+    row = MODELS.get(model, "")
+    value = lookup("Fig. 5", row, "CoSApien", "smECE")
+    half = lookup("Fig. 5", row, "CoSApien", "smECE 95% CI half-width")
+    return f"\npublished, {row},\nCoSApien: {value.text} ± {half.text}" if value and half else ""
+
+
+def draw_reliability(plt: Any, table: "pd.DataFrame") -> "Figure":
+    """One panel a model: curve with band, diagonal, density below, smECE with interval."""
+    models = ordered(list(table["model"]))
+    looks = look(models)
+    figure, axes = plt.subplots(1, len(models), figsize=(0.6 + 2.1 * len(models), 2.5), sharey=True, squeeze=False)
+    for axis, model in zip(axes[0], models, strict=True):
+        rows, colour = table[table["model"] == model], looks[model]["color"]
+        first = rows.iloc[0]
+        axis.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=0.8)
+        axis.fill_between(
+            rows["p_safe"], rows["low"].astype(float), rows["high"].astype(float), color=colour, alpha=0.2
+        )
+        axis.plot(rows["p_safe"], rows["observed"], color=colour, linestyle=looks[model]["linestyle"])
+        axis.fill_between(rows["p_safe"], 0, 0.15 * rows["density"] / rows["density"].max(), color="0.6", alpha=0.5)
+        text = f"smECE {first['smece']:.3f}"
+        if first["smece_low"] is not None:
+            text += f" [{first['smece_low']:.3f}, {first['smece_high']:.3f}]"
+        axis.text(0.03, 0.97, text + printed_smece(model), transform=axis.transAxes, va="top", fontsize=6)
+        axis.set(title=f"{model} (n = {first['n']})", xlabel="P(safe)", xlim=(0, 1), ylim=(0, 1))
+    axes[0, 0].set_ylabel("share safe")
+    return figure

@@ -1,0 +1,181 @@
+"""CSRM training on the Transformers trainer: the data are prefix trees, the loss is the joint objective."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from csrm.files import atomic_folder
+from csrm.model.device import fast_bfloat16, load_model
+from csrm.model.reward import answer_logits
+from csrm.model.tree import TreeBatch
+from csrm.model.verbalizer import Verbalizer
+from csrm.settings import TrainSettings
+from csrm.train.dataset import Example, collate_examples
+from csrm.train.losses import joint_loss
+from csrm.train.master import MasterAdamW
+
+BETAS = (0.9, 0.95)
+LORA_TARGETS = "all-linear"
+
+
+class CSRMTrainer(Trainer):
+    """`Trainer` with the joint loss; parts of the loss are logged beside it."""
+
+    def __init__(self, *, verbalizer: Verbalizer, objective: TrainSettings, **options: Any) -> None:
+        super().__init__(**options)
+        self.verbalizer = verbalizer
+        self.objective = objective
+        self.parts: dict[str, list[float]] = {}
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """L_cls + gamma L_rm of one batch of trees, divided over accumulation steps by the caller."""
+        labels, pairs = inputs.pop("labels"), inputs.pop("pairs")
+        logits = answer_logits(model, TreeBatch(**inputs))
+        joint = joint_loss(logits, labels, pairs, self.verbalizer, self.objective.gamma, self.objective.margin)
+        self._note(joint.classification, joint.ranking, joint.log_odds, labels)
+        return (joint.loss, {"log_odds": joint.log_odds}) if return_outputs else joint.loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the means of the loss's parts since the last log."""
+        means = {name: sum(values) / len(values) for name, values in self.parts.items() if values}
+        self.parts = {}
+        super().log({**logs, **means}, *args, **kwargs)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW; with float32 masters when the weights themselves are bfloat16."""
+        if self.optimizer is None:
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            kind = MasterAdamW if trained[0].dtype == torch.bfloat16 else torch.optim.AdamW
+            self.optimizer = kind(
+                trained, lr=self.args.learning_rate, betas=BETAS, weight_decay=self.args.weight_decay
+            )
+        return self.optimizer
+
+    def _note(self, cls: torch.Tensor, rm: torch.Tensor, log_odds: torch.Tensor, labels: torch.Tensor) -> None:
+        known = labels >= 0
+        right = ((log_odds > 0) == (labels == 1))[known]
+        values = {"loss_cls": cls, "loss_rm": rm, "accuracy": right.float().mean() if known.any() else cls * 0}
+        for name, value in values.items():
+            self.parts.setdefault(name, []).append(float(value.detach()))
+
+
+class LogFile(TrainerCallback):
+    """Append each log entry to a JSON-lines file; entries after the step resumed from are dropped first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget entries that the resumed run will write again."""
+        kept = []
+        if self.path.exists() and state.global_step:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Write one entry."""
+        if logs and "loss" in logs:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({"step": state.global_step, **logs}, sort_keys=True) + "\n")
+
+
+def train(
+    backbone: Path, examples: Sequence[Example], verbalizer: Verbalizer, settings: TrainSettings, seed: int, scratch: Path
+) -> Any:
+    """Train a backbone on ordered examples and return the model; resumes from the last checkpoint in `scratch`.
+
+    Args:
+        backbone: plain Hugging Face folder.
+        examples: one per group, in training order; the run makes one pass, `steps * batch_groups` long.
+        verbalizer: the answer token sets of the backbone's tokenizer.
+        settings: the training slice.
+        seed: of everything random in the trainer.
+        scratch: folder for checkpoints and `log.jsonl`, kept until training ends.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    model, tokenizer = load_model(backbone, _weight_dtype(settings))
+    model = _trainable(model, settings)
+    trainer = CSRMTrainer(
+        verbalizer=verbalizer,
+        objective=settings,
+        model=model,
+        args=_arguments(settings, seed, scratch),
+        train_dataset=list(examples),
+        data_collator=partial(collate_examples, pad_id=tokenizer.pad_token_id),
+        callbacks=[LogFile(scratch / "log.jsonl")],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return model.merge_and_unload() if settings.method == "lora" else model
+
+
+def last_checkpoint(scratch: Path) -> str | None:
+    """The newest complete checkpoint; one that a kill left half-written is removed.
+
+    The trainer writes `trainer_state.json` last, so a folder without it is incomplete.
+    """
+    while (found := get_last_checkpoint(str(scratch))) and not (Path(found) / "trainer_state.json").exists():
+        shutil.rmtree(found)
+    return found
+
+
+def _weight_dtype(settings: TrainSettings) -> torch.dtype:
+    wanted = settings.dtype == "bfloat16" or (settings.dtype == "auto" and fast_bfloat16())
+    return torch.bfloat16 if wanted and not torch.cuda.is_available() else torch.float32
+
+
+def _trainable(model: Any, settings: TrainSettings) -> Any:
+    """Full fine-tuning leaves the (tied) embeddings as they are; LoRA adds adapters to every linear layer."""
+    if settings.method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        rank = settings.lora_rank
+        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_TARGETS))
+    model.get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def _arguments(settings: TrainSettings, seed: int, scratch: Path) -> TrainingArguments:
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(scratch),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.device_groups,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=1.0,
+        bf16=on_gpu and settings.dtype != "float32",
+        use_cpu=not on_gpu,
+        seed=seed,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        label_names=[],
+        logging_steps=1,
+        save_steps=settings.checkpoint_steps,
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=False,
+        dataloader_pin_memory=on_gpu,
+    )
+
+
+def save(model: Any, tokenizer: Any, target: Path, card: dict[str, Any], log: Path) -> None:
+    """Write a plain Hugging Face folder with `csrm.json` and `log.jsonl`, complete or not at all."""
+    with atomic_folder(target) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / "csrm.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        shutil.copyfile(log, part / "log.jsonl")

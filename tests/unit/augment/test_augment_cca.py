@@ -1,0 +1,117 @@
+from random import Random
+
+import augment_fakes as fakes
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from csrm.augment import base, cca
+from csrm.augment.encoder import HashEncoder
+from csrm.augment.labels import eq1
+from csrm.augment.proposers import BankProposer
+
+CATALOGUE = fakes.catalogue()
+ENCODER = HashEncoder()
+ROWS = fakes.rows()
+BY_ID = {row.id: row for row in ROWS}
+
+
+def build(seed=0, **fields):
+    settings = fakes.settings(**fields)
+    proposer = BankProposer(CATALOGUE, ENCODER, settings.guideline_rate)
+    return cca.build(ROWS, CATALOGUE, proposer, settings, Random(seed))
+
+
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 5),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(1, 3),
+)
+def test_every_branch_obeys_eq1_and_the_cap(seed, size, drop, positive, negative, contrasts):
+    groups, counts = build(
+        seed,
+        max_categories=size,
+        drop_rate=drop,
+        insert_positive=positive,
+        insert_negative=negative,
+        contrasts=contrasts,
+    )
+    assert counts["groups"] == len(groups) > 0
+    for group in groups:
+        row = BY_ID[group.id.removeprefix("cca:")]
+        facts = CATALOGUE.facts(row, 0.5)
+        for branch in group.branches:
+            keys = [c.key for c in branch.config]
+            assert 1 <= len(keys) <= size and len(set(keys)) == len(keys)
+            bank = {k.split(":")[1].rsplit("-", 1)[0] for k in keys if k.startswith("bank:")}
+            assert not facts.unknown & set(keys), "a category of unknown status entered a configuration"
+            assert not facts.near - facts.families & bank or facts.refusal
+            truth = bool(facts.violated & set(keys)) or bool(bank & facts.families) or "refusal" in bank & facts.near
+            assert branch.label == ("unsafe" if truth else "safe")
+        for chosen, rejected in group.pairs:
+            assert group.branches[chosen].label == "safe" and group.branches[rejected].label == "unsafe"
+        assert not any(word in group.model_dump_json(include={"branches"}).lower() for word in fakes.HELD_OUT)
+
+
+def test_contrast_is_in_one_group_of_equal_size():
+    groups, counts = build(max_categories=4)
+    pairs = [group for group in groups if group.pairs]
+    assert len(pairs) > 20
+    for group in pairs:
+        sizes = {len(branch.config) for branch in group.branches}
+        assert max(sizes) - min(sizes) <= 1
+    assert counts["flips unsafe to safe"] > 0 and counts["flips safe to unsafe"] > 0
+    assert counts["dropped: violates a held-out family"] > 0
+    assert counts["dropped: no category is known to be present or absent"] == 1
+
+
+def test_refusals_become_unsafe_where_refusing_is_forbidden():
+    (group,) = (g for g in build()[0] if g.id == "cca:r0")
+    unsafe = [b for b in group.branches if b.label == "unsafe"]
+    assert unsafe and any(c.key.startswith("bank:refusal") for c in unsafe[0].config)
+
+
+def test_same_seed_same_groups():
+    assert build(3)[0] == build(3)[0] != build(4)[0]
+
+
+def test_contrast_pairs_can_be_switched_off():
+    assert not any(group.pairs for group in build(contrast_pairs=False)[0])
+
+
+def test_base_holds_the_whole_standard_configuration():
+    groups, counts = base.build(ROWS, CATALOGUE, fakes.settings(), Random(0))
+    assert counts["branches labelled unsafe"] > 0 and counts["branches labelled safe"] > 0
+    for group in groups:
+        row, (branch,) = BY_ID[group.id.removeprefix("base:")], group.branches
+        facts = CATALOGUE.facts(row, 0.5)
+        keys = {c.key for c in branch.config}
+        assert keys == {c.key for c in CATALOGUE.standard(row.taxonomy)} - facts.unknown
+        assert branch.label == eq1(branch.config, facts.violated)
+        assert not keys & set(fakes.HELD_OUT)
+
+
+def test_related_categories_of_a_violation_are_unknown():
+    facts = CATALOGUE.facts(fakes.row("x", "harms", "x", harms={"gore": 0.75}), 0.5)
+    assert facts.violated == {"gore"} and facts.unknown == {"cruelty"}
+    assert facts.absent == {"fraud", "spying", "secret"} and "cruelty" in facts.near
+    assert not CATALOGUE.facts(fakes.row("x", "flat", "x", harms={"gore": 1.0}, exhaustive=True), 0.5).unknown
+
+
+def test_unsafe_without_a_reason_is_known_only_under_the_whole_taxonomy():
+    row = fakes.row("x", "harms", "x", safe=False)
+    facts = CATALOGUE.facts(row, 0.5)
+    assert base.standard_item(row, facts, CATALOGUE)[1] is None
+    assert base.standard_item(row, facts, CATALOGUE, held_out=True)[1] == "unsafe"
+
+
+def test_empty_bank_is_named():
+    catalogue = fakes.catalogue()
+    catalogue._bank = []
+    with pytest.raises(ValueError, match="bank is empty"):
+        BankProposer(catalogue, ENCODER, 0.5)

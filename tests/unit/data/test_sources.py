@@ -1,0 +1,98 @@
+"""Reading raw files: formats, pins, and errors that say what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from csrm.data import tables
+from csrm.data.sources import input_paths, load_fixture, load_parts, read_file
+from csrm.files import sha256
+
+CONFIG = Path(__file__).parents[3] / "config"
+
+
+def test_csv_skips_metadata_lines_and_keeps_line_breaks_in_cells(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('# version=1,,\n# more\nprompt,label\n"two\nlines\u2028end",1\n', encoding="utf-8-sig")
+    assert read_file(path) == [{"prompt": "two\nlines\u2028end", "label": "1"}]
+
+
+def test_json_mapping_becomes_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"k": "v"}')
+    (tmp_path / "b.yaml").write_text("- {a: 1}\n")
+    assert read_file(tmp_path / "a.json") == [{"key": "k", "value": "v"}]
+    assert read_file(tmp_path / "b.yaml") == [{"a": 1}]
+
+
+def test_unknown_suffix(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a.xml: unknown file type"):
+        read_file(tmp_path / "a.xml")
+
+
+def mirror(root: Path, text: str, pin: str | None = None) -> tuple[tables.Dataset, Path]:
+    """A one-file mirror of `safe-rlhf` with its own tables."""
+    dataset = tables.load_datasets(CONFIG)["safe-rlhf"]
+    path = root / "mirror" / str(dataset.mirror) / "pairs.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    lines = ["owner part source path sha256", f"safe-rlhf pairs - pairs.jsonl {pin or sha256(path)}"]
+    (root / "files.tsv").write_text("\n".join(line.replace(" ", "\t") for line in lines))
+    return dataset, root / "mirror"
+
+
+def test_mirror_is_read_in_place(tmp_path: Path) -> None:
+    row = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    dataset, root = mirror(tmp_path, json.dumps(row))
+    assert load_parts(dataset, tmp_path, None, root) == {"pairs": [row]}
+
+
+def test_changed_mirror_file_fails(tmp_path: Path) -> None:
+    dataset, root = mirror(tmp_path, "{}", pin="0" * 64)
+    with pytest.raises(ValueError, match=r"pairs.jsonl has sha256 .* the table says 0{64}; data_root must hold"):
+        load_parts(dataset, tmp_path, None, root)
+
+
+def test_missing_mirror_file_and_missing_root(tmp_path: Path) -> None:
+    dataset, _ = mirror(tmp_path, "{}")
+    with pytest.raises(FileNotFoundError, match=r"pairs.jsonl is missing; data_root"):
+        load_parts(dataset, tmp_path, None, tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"'safe-rlhf': give --data-root"):
+        load_parts(dataset, tmp_path, None, None)
+
+
+def test_missing_raw_folder() -> None:
+    dataset = tables.load_datasets(CONFIG)["pyrit-harm"]
+    with pytest.raises(ValueError, match=r"give --raw"):
+        input_paths(dataset, CONFIG, None, None)
+    with pytest.raises(FileNotFoundError, match="csrm fetch --dataset pyrit-harm"):
+        load_parts(dataset, CONFIG, Path("absent"), None)
+
+
+README = """---
+configs:
+- {config_name: wildguardtrain, data_files: [{split: train, path: train/a.jsonl}]}
+- {config_name: wildguardtest, data_files: [{split: test, path: test/b.jsonl}]}
+---
+"""
+
+
+def test_hub_folder_is_read_by_config_and_split(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    for split, name in (("train", "a"), ("test", "b")):
+        (repo / split).mkdir(parents=True)
+        (repo / split / f"{name}.jsonl").write_text(json.dumps({"prompt": split, "response": None}) + "\n")
+    (repo / "README.md").write_text(README)
+    (tmp_path / "manifest.json").write_text("{}")
+    dataset = tables.load_datasets(CONFIG)["wildguardmix"]
+    expected = {split: [{"prompt": split, "response": None}] for split in ("train", "test")}
+    assert load_parts(dataset, CONFIG, tmp_path, None) == expected
+    mirror_root = tmp_path / "mirror"
+    (mirror_root / "allenai").mkdir(parents=True)
+    repo.rename(mirror_root / "allenai/wildguardmix")
+    assert load_parts(dataset, CONFIG, None, mirror_root) == expected
+
+
+def test_absent_fixture() -> None:
+    with pytest.raises(FileNotFoundError, match="has no fixture"):
+        load_fixture("nope")

@@ -1,0 +1,127 @@
+"""Every figure is written as PDF, PNG and CSV with the same bytes each time."""
+
+import argparse
+import csv
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from csrm import files
+from csrm.configs.safety_config import Category
+from csrm.report import commands, reliability, style
+from csrm.rows import Item, Message, ScoreRow
+
+MODELS = ("csrm", "csrm-no-sa", "minilm-similarity")
+
+
+def items(count=60, threshold=False):
+    messages = [Message(role="user", content="q"), Message(role="assistant", content="a")]
+    return [
+        Item(
+            id=f"i{n}",
+            prompt_id=f"p{n // 3}",
+            messages=messages,
+            config=[Category(name="Pets")],
+            label="safe" if n % 2 else "unsafe",
+            meta={"threshold": (0.25, 0.5, 1.0)[n % 3]} if threshold else {},
+        )
+        for n in range(count)
+    ]
+
+
+def draw(tmp_path, name, *arguments):
+    parser = argparse.ArgumentParser()
+    commands.register(parser.add_subparsers())
+    for prefix in ("a", "b"):
+        line = ["figure", "--figure", name, *map(str, arguments), "--output-prefix", f"{tmp_path}/{prefix}/{name}"]
+        options = parser.parse_args(line)
+        options.run(options)
+    for suffix in ("pdf", "png", "csv"):
+        first, second = ((tmp_path / prefix / f"{name}.{suffix}").read_bytes() for prefix in ("a", "b"))
+        assert first == second and len(first) > 100, suffix
+    assert b"CreationDate" not in (tmp_path / "a" / f"{name}.pdf").read_bytes()
+    with (tmp_path / "a" / f"{name}.csv").open() as table:
+        return list(csv.DictReader(table))
+
+
+def scored(tmp_path, benchmark, threshold=False):
+    rows = items(threshold=threshold)
+    files.write_rows(tmp_path / "items" / f"{benchmark}.jsonl", rows)
+    paths = []
+    for model in MODELS:
+        noise = np.random.default_rng(zlib.crc32(model.encode())).normal(size=len(rows))
+        scores = [
+            ScoreRow(id=i.id, log_odds=float(z + (i.label == "safe") + i.meta.get("threshold", 0)), n_tokens=1)
+            for i, z in zip(rows, noise, strict=True)
+        ]
+        paths.append(tmp_path / "scores" / model / f"{benchmark}.jsonl")
+        files.write_rows(paths[-1], scores)
+    (tmp_path / "metrics.yaml").write_text("bootstrap: 20\n")
+    more = ["--settings", tmp_path / "metrics.yaml"]
+    return ["--items", tmp_path / "items" / f"{benchmark}.jsonl", "--scores", *paths, *more]
+
+
+def test_figure5(tmp_path):
+    rows = draw(tmp_path, "figure5", *scored(tmp_path, "pyrit-seen"))
+    assert {r["model"] for r in rows} == set(MODELS) and len(rows) == reliability.MESH * len(MODELS)
+    assert all(0 <= float(r["smece_low"]) <= float(r["smece_high"]) for r in rows)
+    assert "0.076 ± 0.007" in reliability.printed_smece("csrm") and not reliability.printed_smece("keyword")
+
+
+def test_strictness(tmp_path):
+    rows = draw(tmp_path, "strictness", *scored(tmp_path, "pyrit-strictness", threshold=True))
+    own = [float(r["value"]) for r in rows if r["model"] == "csrm"]
+    assert len(own) == 3 and len(rows) == 9 and rows[0]["n_prompts"] == "20"
+
+
+def test_configurability(tmp_path):
+    paths = []
+    for benchmark in ("pyrit-seen", "pyrit-unseen", "topics-seen", "pyrit-strictness"):
+        for model in MODELS:
+            found = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9}
+            metrics = {"auroc": found, "pair_accuracy": {**found, "value": None}}
+            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
+            paths.append(tmp_path / model / f"{benchmark}.json")
+            files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
+    rows = draw(tmp_path, "configurability", "--metrics", *paths)
+    assert len(rows) == 9 and {r["benchmark"] for r in rows} == {"pyrit", "topics"}
+
+
+def test_training(tmp_path):
+    paths = []
+    for variant in ("csrm", "csrm-no-sa"):
+        lines = [{"step": n, "loss": 2 / n, "loss_cls": 1 / n, "loss_rm": 1 / n} for n in range(1, 9)]
+        paths.append(tmp_path / variant / "log.jsonl")
+        files.write_text(paths[-1], "".join(json.dumps(line) + "\n" for line in lines))
+    rows = draw(tmp_path, "training", "--logs", *paths)
+    assert len(rows) == 2 * 3 * 8
+
+
+def test_figure4(tmp_path):
+    paths = []
+    for reward in ("csrm", "zero-shot"):
+        point = {
+            m: {"value": v, "low": v - 0.1, "high": v + 0.1, "n": 4}
+            for m, v in (("safety", 0.6), ("helpfulness_0_5", 4))
+        }
+        points = [{"offset": offset, **point} for offset in (-2, 0, 2)]
+        document = {"config": "no-alcohol", "reward": reward, "scale": "demo", "slope": 1.0, "points": points}
+        paths.append(tmp_path / f"{reward}.json")
+        files.write_json(paths[-1], document)
+    rows = draw(tmp_path, "figure4", "--metrics", *paths)
+    assert sum(r["source"] == "published" for r in rows) == 9 and sum(r["source"] == "measured@demo" for r in rows) == 6
+
+
+def test_missing_inputs_are_named(tmp_path):
+    with pytest.raises(ValueError, match="needs --items --scores"):
+        draw(tmp_path, "figure5")
+    with pytest.raises(ValueError, match="no metrics of a `conditional` benchmark"):
+        files.write_json(tmp_path / "m.json", {"kind": "evaluation", "benchmark": "mine"})
+        draw(tmp_path, "configurability", "--metrics", tmp_path / "m.json")
+
+
+def test_colours_are_fixed_by_model():
+    assert style.look(["csrm"])["csrm"] == style.look(["zebra", "csrm"])["csrm"]
+    assert style.ordered(["zebra", "zero-shot", "csrm", "csrm"]) == ["csrm", "zero-shot", "zebra"]

@@ -1,0 +1,69 @@
+"""Safety configurations from YAML, JSON and free text."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from csrm.configs.safety_config import Category, SafetyConfig
+
+CATEGORIES = (Category(name="Violence", guideline="No graphic violence."), Category(name="Alcohol"))
+
+
+def test_yaml_and_json_agree(tmp_path: Path) -> None:
+    data = {"name": "house", "categories": [{"name": "Violence", "guideline": "No graphic violence."}, "Alcohol"]}
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    (tmp_path / "a.yaml").write_text(
+        "name: house\ncategories:\n- {name: Violence, guideline: No graphic violence.}\n- Alcohol\n"
+    )
+    expected = SafetyConfig(name="house", categories=CATEGORIES)
+    assert SafetyConfig.load(tmp_path / "a.json") == SafetyConfig.load(tmp_path / "a.yaml") == expected
+
+
+def test_a_bare_list_takes_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "pub.yml").write_text("[Violence, Alcohol]")
+    config = SafetyConfig.load(tmp_path / "pub.yml")
+    assert config.name == "pub"
+    assert [c.name for c in config.categories] == ["Violence", "Alcohol"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "S1: Violence. No graphic violence.\nS2: Alcohol.\n",
+        "1. Violence. No graphic violence.\n2) Alcohol\n",
+        "  S1: Violence. No graphic\n  violence.\n\n  S2: Alcohol",
+    ],
+)
+def test_numbered_text(text: str) -> None:
+    assert SafetyConfig.from_text(text).categories == CATEGORIES
+
+
+def test_text_without_numbers_is_one_category(tmp_path: Path) -> None:
+    (tmp_path / "policy.txt").write_text("Do not mention rivals.\nBe kind.\n")
+    config = SafetyConfig.load(tmp_path / "policy.txt")
+    assert config.name == "policy"
+    assert config.categories == (Category(name="Policy", guideline="Do not mention rivals. Be kind."),)
+
+
+def test_empty_configurations_are_refused() -> None:
+    with pytest.raises(ValueError, match="'blank' is empty"):
+        SafetyConfig.from_text(" \n\n", name="blank")
+    for data in ({"name": "x"}, {"categories": []}, [], "text", None):
+        with pytest.raises(ValueError, match="expected a non-empty list"):
+            SafetyConfig.from_data(data)
+
+
+def test_unknown_keys_are_named() -> None:
+    with pytest.raises(ValidationError, match="guidelines"):
+        SafetyConfig.from_data([{"name": "Violence", "guidelines": "typo"}])
+    with pytest.raises(ValidationError):
+        Category(name="")
+
+
+def test_with_categories_keeps_the_name() -> None:
+    config = SafetyConfig(name="house", categories=CATEGORIES)
+    shorter = config.with_categories(CATEGORIES[1:])
+    assert (shorter.name, shorter.categories) == ("house", CATEGORIES[1:])
+    assert config.categories == CATEGORIES

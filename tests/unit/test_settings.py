@@ -1,0 +1,121 @@
+"""Settings: overlays, errors, and the files generated from the models."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from csrm import settings_docs
+from csrm.cli import main
+from csrm.settings import STAGES, MetricSettings, Settings, load, merge, read_slice
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config"
+SCALES = ("smoke", "demo", "small", "paper")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_all_scales_load(scale: str) -> None:
+    settings = load(CONFIG, {"scale": scale})
+    assert settings.scale == scale
+    assert settings.outdir == ("results" if scale == "demo" else f"results/{scale}")
+
+
+def test_the_demo_is_the_default() -> None:
+    assert load(CONFIG) == Settings.model_validate({}) == load(CONFIG, {"scale": "demo"})
+
+
+def test_overrides_win_over_the_overlay_and_mappings_merge() -> None:
+    smoke = load(CONFIG, {"scale": "smoke"})
+    changed = load(CONFIG, {"scale": "smoke", "seed": 7, "train": {"steps": 3}})
+    assert (changed.seed, changed.train.steps) == (7, 3)
+    assert changed.train.backbone == smoke.train.backbone == "random-tiny"
+
+
+def test_merge_replaces_lists_and_leaves_its_arguments_alone() -> None:
+    base: dict[str, Any] = {"a": {"list": [1, 2], "kept": 1}, "b": {"x": 1}}
+    assert merge(base, {"a": {"list": [3]}, "b": 2}) == {"a": {"list": [3], "kept": 1}, "b": 2}
+    assert base == {"a": {"list": [1, 2], "kept": 1}, "b": {"x": 1}}
+
+
+def test_short_forms_of_the_caps() -> None:
+    settings = load(CONFIG, {"row_cap": 10, "item_cap": 5, "data": {"test_share": 0.5}})
+    assert (settings.data.row_cap, settings.score.item_cap) == (10, 5)
+    assert settings.data.test_share == 0.5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"sede": 1}, "sede"),
+        ({"train": {"step": 3}}, r"train\.step"),
+        ({"train": {"steps": 0}}, r"train\.steps(.|\n)*greater than or equal to 1"),
+        ({"train": {"section_order": "random"}}, "conversation-first"),
+        ({"scale": "huge"}, r"'huge' is unknown; choose one of \['demo', 'paper', 'small', 'smoke'\]"),
+        ({"row_cap": 0}, r"data\.row_cap"),
+    ],
+)
+def test_errors_name_the_key_and_what_is_allowed(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(CONFIG, overrides)
+
+
+def test_the_standard_threshold_must_not_be_held_out() -> None:
+    with pytest.raises(ValueError, match=r"standard_threshold 0\.75 is among(.|\n)*choose another standard threshold"):
+        load(CONFIG, {"augment": {"standard_threshold": 0.75}})
+
+
+def test_settings_are_immutable() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.model_validate({}).seed = 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_slices_round_trip(stage: str, tmp_path: Path) -> None:
+    part = getattr(load(CONFIG, {"scale": "paper"}), stage)
+    path = tmp_path / f"{stage}.yaml"
+    path.write_text(yaml.safe_dump(part.model_dump(mode="json")))
+    assert read_slice(path, type(part)) == part
+
+
+def test_a_slice_of_another_stage_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.yaml").write_text("steps: 3\n")
+    with pytest.raises(ValueError, match="steps"):
+        read_slice(tmp_path / "train.yaml", MetricSettings)
+
+
+def test_generated_files_do_not_drift() -> None:
+    assert settings_docs.drifted(CONFIG) == [], "run: csrm settings --config-dir config"
+
+
+def test_drift_is_found_and_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("csrm.cli.GROUPS", ("csrm.audit",))
+    shutil.copytree(CONFIG, tmp_path / "config")
+    folder = str(tmp_path / "config")
+    path = tmp_path / "config" / "config.yaml"
+    assert main(["settings", "--config-dir", folder]) == 0
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+    assert main(["settings", "--config-dir", folder, "--check"]) == 1
+    assert "config.yaml differ from src/csrm/settings.py; run: csrm settings" in capsys.readouterr().err
+    assert main(["settings", "--config-dir", folder]) == 0
+    assert main(["settings", "--config-dir", folder, "--check"]) == 0
+
+
+def test_every_description_is_in_the_yaml() -> None:
+    settings = Settings.model_validate({})
+    text = settings_docs.render_yaml(settings)
+    models = [Settings, *(type(getattr(settings, stage)) for stage in STAGES)]
+    for info in (info for model in models for info in model.model_fields.values() if info.description):
+        assert f"# {info.description}" in text
+
+
+def test_environments_agree_with_the_constraints() -> None:
+    pins = {line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line and line[0] != "#"}
+    assert not any("+" in pin or "/" in pin or "@" in pin for pin in pins)
+    for path in sorted((ROOT / "envs").glob("*.yaml")):
+        listed = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
+        assert set(listed) <= pins, path.name
