@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+SIDECARS = ("manifest.json", ".snakemake_timestamp")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -98,11 +99,11 @@ def read_rows(path: str | Path, model: type[Model]) -> list[Model]:
 def sha256(path: str | Path) -> str:
     """sha256 of a file, or of a folder as the digest of its sorted (relative path, sha256) lines.
 
-    Inside folders `manifest.json` and `*.manifest.json` are left out: they describe the artifact.
+    Inside folders manifests are left out, because they describe the artifact, and so is Snakemake's time stamp.
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith("manifest.json"))
+        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith(SIDECARS))
         lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in files)
         return hashlib.sha256(lines.encode()).hexdigest()
     with path.open("rb") as data:

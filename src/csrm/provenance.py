@@ -4,6 +4,7 @@ Every command wraps its work in `recording(...)`, which writes `<output>.manifes
 and `manifest.json` inside each output folder.
 """
 
+import hashlib
 import os
 import platform
 import resource
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,28 @@ def recording(
         "git": _git(),
         "packages": _packages(),
         "hardware": hardware(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     for output in outputs:
         write_json(manifest_path(output), {"artifact": _entry("output", output), **body})
+
+
+def code_digest(*parts: str) -> str:
+    """Digest of the package's modules and data files, so that a workflow sees that a command's code changed.
+
+    Args:
+        parts: modules or folders below the package, such as `train` or `rows.py`.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for part in sorted({*parts, "files.py", "rows.py"}):
+        root = package / part
+        found = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
+        for path in (p for p in found if p.suffix != ".pyc"):
+            digest.update(f"{path.relative_to(package).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def hardware() -> dict[str, Any]:
@@ -88,7 +107,10 @@ def _paths(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _entry(role: str, path: str | Path) -> dict[str, Any]:
-    return {"role": role, "path": Path(path).as_posix(), "sha256": sha256(path)}
+    absolute = Path(path).absolute()
+    inside = absolute.is_relative_to(Path.cwd())
+    shown = absolute.relative_to(Path.cwd()) if inside else Path(path)
+    return {"role": role, "path": shown.as_posix(), "sha256": sha256(path)}
 
 
 def _processor() -> str:

@@ -5,7 +5,7 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -67,24 +67,25 @@ class AugmentSettings(Section):
     pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
 
 
-class VariantSettings(Section):
-    """Which augmentations a model variant is trained on (Table 2: -CCA removes CCA; -SA removes both)."""
+class Variant(NamedTuple):
+    """Which augmentations a model variant is trained on."""
 
     cca: bool
     sa: bool
+
+
+# Table 2: -CCA removes CCA; -SA removes both augmentations.
+VARIANTS = {"csrm": Variant(True, True), "csrm-no-cca": Variant(False, True), "csrm-no-sa": Variant(False, False)}
 
 
 class TrainSettings(Section):
     """CSRM training (section 3.3)."""
 
     backbone: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
-    variants: dict[str, VariantSettings] = Field(
-        {
-            "csrm": VariantSettings(cca=True, sa=True),
-            "csrm-no-cca": VariantSettings(cca=False, sa=True),
-            "csrm-no-sa": VariantSettings(cca=False, sa=False),
-        },
-        description="variants to train; `csrm-no-sa` has neither augmentation, as in the paper",
+    variants: list[Literal["csrm", "csrm-no-cca", "csrm-no-sa"]] = Field(
+        ["csrm", "csrm-no-cca", "csrm-no-sa"],
+        min_length=1,
+        description="variants to train, the reference first; `csrm-no-sa` has neither augmentation, as in the paper",
     )
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
         {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
@@ -97,7 +98,7 @@ class TrainSettings(Section):
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(60, ge=1, description="optimiser steps")
     batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(12, ge=1, description="groups in one forward pass; the rest is accumulated")
+    device_groups: int = Field(6, ge=1, description="groups in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(6, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(384, ge=16, description="longest rendered input, tokens")
@@ -142,7 +143,15 @@ class MetricSettings(Section):
     level: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
 
 
-class AlignSettings(Section):
+class SamplingSettings(Section):
+    """How responses are sampled."""
+
+    max_new_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.8, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+
+
+class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
@@ -152,10 +161,7 @@ class AlignSettings(Section):
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
     pairs_per_prompt: int = Field(1, ge=1, description="best/worst responses paired per prompt")
-    test_samples: int = Field(2, ge=1, description="generations per test prompt")
-    max_new_tokens: int = Field(64, ge=1)
-    temperature: float = Field(0.8, gt=0)
-    top_p: float = Field(0.95, gt=0, le=1)
+    test_samples: int = Field(4, ge=1, description="generations per test prompt")
     beta: float = Field(0.1, gt=0, description="DPO beta")
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(24, ge=1)
@@ -172,6 +178,10 @@ class Settings(Section):
     outdir: str = Field("results", description="folder that receives everything the workflow makes")
     data_root: str | None = Field(None, description="local mirror in hub layout, read in place")
     seed: int = Field(0, ge=0)
+    encoder: Literal["minilm", "hash"] = Field("minilm", description="sentence encoder; hash: bag of words, for tests")
+    topics: SamplingSettings = Field(
+        SamplingSettings(), description="how the policy answers the topic prompts of data set `topics`"
+    )
     data: DataSettings = DataSettings()
     augment: AugmentSettings = AugmentSettings()
     train: TrainSettings = TrainSettings()
@@ -189,7 +199,7 @@ class Settings(Section):
         return self
 
 
-STAGES = ("data", "augment", "train", "score", "metrics", "align")
+STAGES = ("topics", "data", "augment", "train", "score", "metrics", "align")
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +234,16 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
         return Settings.model_validate(merged)
     except ValidationError as error:
         raise ValueError(f"settings (scale {scale!r}): {error}") from None
+
+
+def write_slices(settings: Settings) -> None:
+    """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed."""
+    for stage in STAGES:
+        path = Path(settings.outdir) / "config" / f"{stage}.yaml"
+        text = yaml.safe_dump(getattr(settings, stage).model_dump(mode="json"), sort_keys=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
 
 def read_slice(path: str | Path, model: type[Section]) -> Any:

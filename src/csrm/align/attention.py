@@ -37,10 +37,10 @@ def decode_attention(
         value: as `key`.
         attention_mask: None, or boolean or additive, (batch, 1, new tokens, tokens).
         scaling: factor of the products; None: 1 / sqrt(width).
-        options: handed on to PyTorch's kernel.
+        options: for PyTorch's kernel.
 
     Returns:
-        The mixed values, (batch, new tokens, heads, width), and no weights.
+        (batch, new tokens, heads, width), and no weights.
     """
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward

@@ -8,11 +8,13 @@ its reference. The reference is the policy with its adapter disabled; its log-pr
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from csrm.align.policy import Dtype, end_id, fast_dtype, load_tokenizer, prompt_ids, response_ids
+from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
+from csrm.files import read_json, write_json
 from csrm.settings import AlignSettings
 
 MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
@@ -78,12 +80,14 @@ def train_policy(
     Raises:
         ValueError: if no pair is usable, or the first loss is not ln 2.
     """
+    import torch
     from transformers import AutoModelForCausalLM, set_seed
 
     set_seed(seed)
     tokenizer = load_tokenizer(policy)
     data = tokenise(tokenizer, pairs)
-    model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation="sdpa")
+    attention = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel takes half of a step here
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=attention)
     with completion_positions_only():
         trainer = _trainer(model, tokenizer, data.rows, settings, seed, scratch)
         trainer.train()
@@ -91,18 +95,24 @@ def train_policy(
     initial = log[0]["loss"]
     if abs(initial - math.log(2)) > LN2_TOLERANCE:
         raise ValueError(f"the first DPO loss is {initial:.4f}, not ln 2: the policy differs from its reference")
-    trainer.model.save_pretrained(str(output), safe_serialization=True)
+    _save(trainer.model, Path(output))
     notes = {
         "pairs": len(data.rows),
         "pairs_too_long": data.too_long,
         "initial_loss": initial,
-        "initial_loss_minus_ln2": initial - math.log(2),
         "final_loss": log[-1]["loss"],
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "longest_pair": max(map(_length, data.rows)),
-        "end_token": end_id(tokenizer),
     }
     return Trained(log, notes)
+
+
+def _save(model: Any, output: Path) -> None:
+    """Save the adapter so that equal runs give equal bytes: PEFT writes sets in arbitrary order."""
+    model.save_pretrained(str(output), safe_serialization=True)
+    (output / "README.md").unlink(missing_ok=True)
+    config = read_json(output / "adapter_config.json")
+    write_json(output / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
 
 
 @contextmanager
@@ -111,8 +121,7 @@ def completion_positions_only() -> Iterator[None]:
 
     Elsewhere TRL 1.16 projects every position and discards the prompt's, which doubles the time of a step here.
     """
-    from trl.trainer import utils
-
+    utils: Any = import_module("trl.trainer.utils")
     original = utils._use_triton
     utils._use_triton = lambda device: True
     try:

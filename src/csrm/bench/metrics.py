@@ -257,13 +257,9 @@ def interval(values: Array, level: float) -> tuple[float | None, float | None, i
 
 
 def estimate(sample: Sample, name: str, weights: Array, level: float = 0.95) -> Estimate:
-    """One metric with its prompt-clustered percentile interval.
+    """One metric with its prompt-clustered percentile interval; a single prompt gives none.
 
-    Args:
-        sample: the scored items.
-        name: a key of `STATISTICS`.
-        weights: (B, P) resampling counts; smECE uses the first `SMECE_RESAMPLES` of them.
-        level: level of the interval. With fewer than two prompts there is no interval.
+    `weights` are (B, P) resampling counts, of which smECE uses the first `SMECE_RESAMPLES`.
     """
     n = len(sample.gaps) if name in PAIRWISE else len(sample.y)
     reason = undefined(sample, name)

@@ -1,7 +1,6 @@
 """`csrm train`: groups in, a plain Hugging Face folder with a CSRM out."""
 
 import argparse
-import random
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +43,20 @@ def _train(options: argparse.Namespace, settings: Any, scratch: Path) -> dict[st
     from csrm.model.scorer import model_card
     from csrm.model.verbalizer import resolve_verbalizer
     from csrm.rows import Group
-    from csrm.train.dataset import encode_group, order_batches
+    from csrm.settings import VARIANTS
+    from csrm.train.dataset import encode_group, sort_within_batches
     from csrm.train.trainer import save, train
 
-    if options.variant not in settings.variants:
-        raise ValueError(f"variant {options.variant!r} is not in train.variants {sorted(settings.variants)}")
+    if options.variant not in VARIANTS:
+        raise ValueError(f"variant {options.variant!r} is unknown; choose one of {sorted(VARIANTS)}")
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
     verbalizer = resolve_verbalizer(tokenizer)
     sources = by_source(group for path in options.groups for group in read_rows(path, Group))
-    variant = settings.variants[options.variant]
+    variant = VARIANTS[options.variant]
     wanted = settings.steps * settings.batch_groups
     groups, counts = mix(sources, variant.cca, variant.sa, wanted, options.seed, settings.shares)
     examples = [encode_group(tokenizer, group, settings) for group in groups]
-    examples = order_batches(examples, settings.batch_groups, random.Random(options.seed))
+    examples = sort_within_batches(examples, settings.batch_groups)
     started = time.time()
     model = train(options.backbone, examples, verbalizer, settings, options.seed, scratch)
     seconds = time.time() - started

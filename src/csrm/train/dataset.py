@@ -1,6 +1,5 @@
 """Groups as training examples: one prefix tree each, with labels and ranking pairs."""
 
-import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,6 @@ from csrm.rows import Branch, Group
 from csrm.settings import TrainSettings
 
 LABELS = {"safe": 1, "unsafe": 0, None: -1}
-WINDOW = 8
 
 
 class Example(NamedTuple):
@@ -40,32 +38,42 @@ def encode_group(tokenizer: Any, group: Group, settings: TrainSettings) -> Examp
     )
 
 
-def order_batches(examples: Sequence[Example], batch: int, rng: random.Random) -> list[Example]:
-    """Order examples so that batches hold similar lengths, without sorting the whole run.
-
-    Within windows of a few batches the examples are sorted by length, cut into batches, and the batches shuffled.
-    """
+def sort_within_batches(examples: Sequence[Example], batch: int) -> list[Example]:
+    """Sort each effective batch by length, so that its forward passes pad little; batches stay what they were."""
     ordered: list[Example] = []
-    for start in range(0, len(examples), WINDOW * batch):
-        window = sorted(examples[start : start + WINDOW * batch], key=lambda e: len(e.tree))
-        batches = [window[i : i + batch] for i in range(0, len(window), batch)]
-        rng.shuffle(batches)
-        ordered += [example for members in batches for example in members]
+    for start in range(0, len(examples), batch):
+        ordered += sorted(examples[start : start + batch], key=lambda e: len(e.tree))
     return ordered
 
 
-def collate_examples(examples: Sequence[Example], pad_id: int) -> dict[str, Any]:
-    """One batch: the trees' tensors, labels (N,) and pairs (P, 2) as indices into the batch's N sequences."""
+def collate_examples(examples: Sequence[Example], pad_id: int, batch: int | None = None) -> dict[str, Any]:
+    """One forward pass: the trees' tensors, and labels and pairs of their N sequences with their weights.
+
+    Args:
+        examples: the groups of this forward pass.
+        pad_id: padding token.
+        batch: groups in the whole effective batch (default: these); every group weighs 1 / batch.
+
+    Returns:
+        `TreeBatch` fields, `labels` and `label_weights` (N,), `pairs` (P, 2) as indices, `pair_weights` (P,).
+    """
     import torch
 
+    share = 1 / (batch or len(examples))
     labels: list[int] = []
+    label_weights: list[float] = []
     pairs: list[tuple[int, int]] = []
+    pair_weights: list[float] = []
     for example in examples:
-        offset = len(labels)
-        pairs += [(offset + chosen, offset + rejected) for chosen, rejected in example.pairs]
+        offset, known = len(labels), sum(label >= 0 for label in example.labels)
         labels += example.labels
+        label_weights += [share / known if label >= 0 else 0.0 for label in example.labels]
+        pairs += [(offset + chosen, offset + rejected) for chosen, rejected in example.pairs]
+        pair_weights += [share / len(example.pairs) for _ in example.pairs]
     return {
         **collate([example.tree for example in examples], pad_id)._asdict(),
         "labels": torch.tensor(labels),
+        "label_weights": torch.tensor(label_weights),
         "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
+        "pair_weights": torch.tensor(pair_weights),
     }

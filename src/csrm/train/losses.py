@@ -47,28 +47,29 @@ def ranking_loss(chosen: torch.Tensor, rejected: torch.Tensor, margin: float = 0
 def joint_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,
+    label_weights: torch.Tensor,
     pairs: torch.Tensor,
+    pair_weights: torch.Tensor,
     verbalizer: Verbalizer,
     gamma: float,
     margin: float,
 ) -> JointLoss:
-    """L = mean L_cls + gamma * mean L_rm over a batch that mixes CLS and RM items.
+    """L = L_cls + gamma L_rm of a batch that mixes CLS and RM items, as weighted sums.
+
+    Weights that add up to one per group, divided by the batch's groups, make the loss the mean over groups: it does
+    not depend on how a batch is cut into forward passes.
 
     Args:
         logits: (N, vocabulary), at the verdict positions of N sequences.
-        labels: (N,) long: 1 safe, 0 unsafe, -1 without a label (enters ranking pairs only).
+        labels: (N,) long: 1 safe, 0 unsafe; ignored where the weight is 0.
+        label_weights: (N,) weight of each sequence in L_cls; 0 without a label.
         pairs: (P, 2) long: (chosen, rejected) indices of sequences.
+        pair_weights: (P,) weight of each pair in L_rm.
         verbalizer: the answer token sets.
         gamma: weight of L_rm.
         margin: m, nats.
     """
     log_odds = safe_log_odds(logits, verbalizer)
-    labelled = labels >= 0
-    zero = logits.sum() * 0
-    classification = zero
-    if labelled.any():
-        classification = classification_loss(logits[labelled], labels[labelled] == 1, verbalizer).mean()
-    ranking = zero
-    if len(pairs):
-        ranking = ranking_loss(log_odds[pairs[:, 0]], log_odds[pairs[:, 1]], margin).mean()
+    classification = (label_weights * classification_loss(logits, labels == 1, verbalizer)).sum()
+    ranking = (pair_weights * ranking_loss(log_odds[pairs[:, 0]], log_odds[pairs[:, 1]], margin)).sum()
     return JointLoss(classification + gamma * ranking, classification, ranking, log_odds)

@@ -18,7 +18,7 @@ from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import Verbalizer
 from csrm.settings import TrainSettings
 from csrm.train.dataset import Example, collate_examples
-from csrm.train.losses import joint_loss
+from csrm.train.losses import JointLoss, joint_loss
 from csrm.train.master import MasterAdamW
 
 BETAS = (0.9, 0.95)
@@ -32,23 +32,30 @@ class CSRMTrainer(Trainer):
         super().__init__(**options)
         self.verbalizer = verbalizer
         self.objective = objective
-        self.parts: dict[str, list[float]] = {}
+        self.parts: dict[str, float] = {}
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """L_cls + gamma L_rm of one batch of trees, divided over accumulation steps by the caller."""
-        labels, pairs = inputs.pop("labels"), inputs.pop("pairs")
+        """L_cls + gamma L_rm of one forward pass; the passes of a batch add up to the batch's mean over groups.
+
+        The trainer divides by the accumulation steps, which the factor undoes: the weights already hold the share.
+        """
+        weighted = {key: inputs.pop(key) for key in ("labels", "label_weights", "pairs", "pair_weights")}
         logits = answer_logits(model, TreeBatch(**inputs))
-        joint = joint_loss(logits, labels, pairs, self.verbalizer, self.objective.gamma, self.objective.margin)
-        self._note(joint.classification, joint.ranking, joint.log_odds, labels)
-        return (joint.loss, {"log_odds": joint.log_odds}) if return_outputs else joint.loss
+        goal = self.objective
+        joint = joint_loss(logits, **weighted, verbalizer=self.verbalizer, gamma=goal.gamma, margin=goal.margin)
+        self._note(joint, weighted["labels"])
+        loss = joint.loss * self.args.gradient_accumulation_steps
+        return (loss, {"log_odds": joint.log_odds}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the means of the loss's parts since the last log."""
-        means = {name: sum(values) / len(values) for name, values in self.parts.items() if values}
+        """Add the parts of the loss since the last log: sums per step, and the share of right labels."""
+        if "loss" in logs and self.parts:
+            right, known = self.parts.pop("right"), max(1.0, self.parts.pop("known"))
+            logs = {**logs, **self.parts, "accuracy": right / known}
         self.parts = {}
-        super().log({**logs, **means}, *args, **kwargs)
+        super().log(logs, *args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW; with float32 masters when the weights themselves are bfloat16."""
@@ -60,12 +67,16 @@ class CSRMTrainer(Trainer):
             )
         return self.optimizer
 
-    def _note(self, cls: torch.Tensor, rm: torch.Tensor, log_odds: torch.Tensor, labels: torch.Tensor) -> None:
+    def _note(self, joint: JointLoss, labels: torch.Tensor) -> None:
         known = labels >= 0
-        right = ((log_odds > 0) == (labels == 1))[known]
-        values = {"loss_cls": cls, "loss_rm": rm, "accuracy": right.float().mean() if known.any() else cls * 0}
+        values = {
+            "loss_cls": joint.classification,
+            "loss_rm": joint.ranking,
+            "right": (((joint.log_odds > 0) == (labels == 1)) & known).sum(),
+            "known": known.sum(),
+        }
         for name, value in values.items():
-            self.parts.setdefault(name, []).append(float(value.detach()))
+            self.parts[name] = self.parts.get(name, 0.0) + float(value.detach())
 
 
 class LogFile(TrainerCallback):
@@ -96,7 +107,7 @@ def train(
 
     Args:
         backbone: plain Hugging Face folder.
-        examples: one per group, in training order; the run makes one pass, `steps * batch_groups` long.
+        examples: one per group, in training order: `steps * batch_groups` of them.
         verbalizer: the answer token sets of the backbone's tokenizer.
         settings: the training slice.
         seed: of everything random in the trainer.
@@ -111,7 +122,7 @@ def train(
         model=model,
         args=_arguments(settings, seed, scratch),
         train_dataset=list(examples),
-        data_collator=partial(collate_examples, pad_id=tokenizer.pad_token_id),
+        data_collator=partial(collate_examples, pad_id=tokenizer.pad_token_id, batch=settings.batch_groups),
         callbacks=[LogFile(scratch / "log.jsonl")],
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(scratch))

@@ -40,8 +40,9 @@ def test_ranking_prefers_lenient_above_strict() -> None:
 
 def test_joint_loss_is_the_weighted_sum() -> None:
     labels = torch.tensor([1, 0, -1, -1, 1, 0])
-    pairs = torch.tensor([[0, 1], [2, 3]])
-    joint = joint_loss(LOGITS, labels, pairs, VERBALIZER, gamma=0.3, margin=0.5)
+    label_weights = torch.tensor([0.25, 0.25, 0.0, 0.0, 0.25, 0.25])
+    pairs, pair_weights = torch.tensor([[0, 1], [2, 3]]), torch.tensor([0.5, 0.5])
+    joint = joint_loss(LOGITS, labels, label_weights, pairs, pair_weights, VERBALIZER, gamma=0.3, margin=0.5)
     known = torch.tensor([0, 1, 4, 5])
     cls = classification_loss(LOGITS[known], labels[known] == 1, VERBALIZER).mean()
     s = safe_log_odds(LOGITS, VERBALIZER)
@@ -50,8 +51,9 @@ def test_joint_loss_is_the_weighted_sum() -> None:
 
 
 def test_batch_without_labels_or_without_pairs() -> None:
-    none = torch.zeros((0, 2), dtype=torch.long)
-    only_cls = joint_loss(LOGITS, torch.ones(6, dtype=torch.long), none, VERBALIZER, 1.0, 0.0)
-    only_rm = joint_loss(LOGITS, -torch.ones(6, dtype=torch.long), torch.tensor([[0, 1]]), VERBALIZER, 1.0, 0.0)
+    none, zero = torch.zeros((0, 2), dtype=torch.long), torch.zeros(0)
+    only_cls = joint_loss(LOGITS, torch.ones(6), torch.ones(6) / 6, none, zero, VERBALIZER, 1.0, 0.0)
+    pair, one = torch.tensor([[0, 1]]), torch.ones(1)
+    only_rm = joint_loss(LOGITS, -torch.ones(6), torch.zeros(6), pair, one, VERBALIZER, 1.0, 0.0)
     assert only_cls.ranking.item() == 0 and only_cls.loss.item() > 0
     assert only_rm.classification.item() == 0 and only_rm.loss.item() > 0

@@ -1,0 +1,265 @@
+# Purpose: align the policy with each reward: sample, reward, pair, DPO, generate, judge, compare, sweep.
+# Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
+# Outputs: <out>/align/<config_id>/, <out>/models/policy/<reward>/<config_id>/, <out>/metrics/align/
+ALIGN_CODE = code_digest("align", "configs/topics.yaml", "configs/topics.py")
+
+
+rule draw_prompts:
+    """Training and test prompts of one configuration."""
+    input:
+        config="config/safety_configs/{config_id}.yaml",
+        settings="<out>/config/align.yaml",
+    output:
+        expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
+    log:
+        "<out>/logs/draw_prompts/{config_id}.log",
+    params:
+        folder=lambda w: f"{S.outdir}/align/{w.config_id}/prompts",
+        seed=S.seed,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm align-prompts --safety-config {input.config:q} --settings {input.settings:q} \
+          --seed {params.seed} --output-dir {params.folder}
+        """
+
+
+rule sample_responses:
+    """Responses of the policy before alignment, to training or test prompts."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        prompts="<out>/align/{config_id}/prompts/{part}.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+        settings="<out>/config/align.yaml",
+    output:
+        "<out>/align/{config_id}/before/{part}.jsonl",
+    log:
+        "<out>/logs/sample_responses/{config_id}.{part}.log",
+    benchmark:
+        "<out>/benchmarks/sample_responses/{config_id}.{part}.tsv"
+    wildcard_constraints:
+        part="train|test",
+    threads: 2
+    params:
+        policy=backbone(S.align.policy),
+        samples=lambda w: S.align.samples if w.part == "train" else S.align.test_samples,
+        seed=S.seed,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm sample --policy {params.policy} --prompts {input.prompts:q} --safety-config {input.config:q} \
+          --samples {params.samples} --settings {input.settings:q} --seed {params.seed} --output {output:q}
+        """
+
+
+rule make_reward_items:
+    """Sampled responses as items for the reward model."""
+    input:
+        samples="<out>/align/{config_id}/before/{part}.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+    output:
+        "<out>/align/{config_id}/items/{part}.jsonl",
+    log:
+        "<out>/logs/make_reward_items/{config_id}.{part}.log",
+    params:
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm preference-items --samples {input.samples:q} --safety-config {input.config:q} --output {output:q}
+        """
+
+
+rule score_responses:
+    """Rewards of sampled responses by one reward model."""
+    input:
+        asked=expand("<out>/align/{{config_id}}/items/{part}.jsonl", part=["train", "test"]),
+        model=lambda w: f"{scorer(w.reward)}/manifest.json",
+        settings="<out>/config/score.yaml",
+        train_settings="<out>/config/train.yaml",
+    output:
+        expand("<out>/align/{{config_id}}/rewards/{{reward}}/{part}.jsonl", part=["train", "test"]),
+    log:
+        "<out>/logs/score_responses/{reward}/{config_id}.log",
+    threads: 2
+    params:
+        model=lambda w: scorer(w.reward),
+        code=code_digest("model", "configs/render.py"),
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
+          --train-settings {input.train_settings:q} --output {output:q}
+        """
+
+
+rule label_preferences:
+    """Chosen and rejected responses by P(safe) x helpfulness (section 4.4)."""
+    input:
+        samples="<out>/align/{config_id}/before/train.jsonl",
+        scores="<out>/align/{config_id}/rewards/{reward}/train.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+        encoder=ancient(ENCODER_FILES),
+        settings="<out>/config/align.yaml",
+    output:
+        "<out>/align/{config_id}/preferences/{reward}.jsonl",
+    log:
+        "<out>/logs/label_preferences/{reward}/{config_id}.log",
+    params:
+        encoder=ENCODER,
+        seed=S.seed,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm prefer --samples {input.samples:q} --scores {input.scores:q} --safety-config {input.config:q} \
+          --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} --output {output:q}
+        """
+
+
+rule train_policy:
+    """DPO of the policy on one reward's preferences (a LoRA adapter)."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        preferences="<out>/align/{config_id}/preferences/{reward}.jsonl",
+        settings="<out>/config/align.yaml",
+    output:
+        "<out>/models/policy/{reward}/{config_id}/manifest.json",
+    log:
+        "<out>/logs/train_policy/{reward}/{config_id}.log",
+    benchmark:
+        "<out>/benchmarks/train_policy/{reward}/{config_id}.tsv"
+    threads: 2
+    params:
+        policy=backbone(S.align.policy),
+        folder=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",
+        scratch=lambda w: f"{S.outdir}/scratch/policy/{w.reward}/{w.config_id}",
+        seed=S.seed,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm train-policy --policy {params.policy} --preferences {input.preferences:q} \
+          --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+        """
+
+
+rule generate_after:
+    """Responses of the aligned policy to the test prompts."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        adapter="<out>/models/policy/{reward}/{config_id}/manifest.json",
+        prompts="<out>/align/{config_id}/prompts/test.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+        settings="<out>/config/align.yaml",
+    output:
+        "<out>/align/{config_id}/after/{reward}.jsonl",
+    log:
+        "<out>/logs/generate_after/{reward}/{config_id}.log",
+    threads: 2
+    params:
+        policy=backbone(S.align.policy),
+        adapter=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",
+        samples=S.align.test_samples,
+        seed=S.seed,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm sample --policy {params.policy} --adapter {params.adapter} --prompts {input.prompts:q} \
+          --safety-config {input.config:q} --samples {params.samples} --settings {input.settings:q} \
+          --seed {params.seed} --output {output:q}
+        """
+
+
+rule judge_responses:
+    """Compliance by lexicon and helpfulness by a proxy: no reward model takes part."""
+    input:
+        generations="<out>/align/{config_id}/{generated}.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+        encoder=ancient(ENCODER_FILES),
+    output:
+        "<out>/judgements/{config_id}/{generated}.jsonl",
+    log:
+        "<out>/logs/judge_responses/{config_id}/{generated}.log",
+    wildcard_constraints:
+        generated=r"before/test|after/[\w-]+",
+    params:
+        encoder=ENCODER,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
+          --encoder {params.encoder} --output {output:q}
+        """
+
+
+rule evaluate_policy:
+    """Safety, helpfulness and CoSA-Score before and after alignment, with their paired difference."""
+    input:
+        before="<out>/judgements/{config_id}/before/test.jsonl",
+        after="<out>/judgements/{config_id}/after/{reward}.jsonl",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/align/{reward}/{config_id}.json",
+    log:
+        "<out>/logs/evaluate_policy/{reward}/{config_id}.log",
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
+          --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
+          --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+        """
+
+
+rule sweep_pareto:
+    """Safety and helpfulness as the safety logits are shifted (Figure 4)."""
+    input:
+        samples="<out>/align/{config_id}/before/test.jsonl",
+        scores="<out>/align/{config_id}/rewards/{reward}/test.jsonl",
+        judgements="<out>/judgements/{config_id}/before/test.jsonl",
+        settings="<out>/config/align.yaml",
+        metric_settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/pareto/{reward}/{config_id}.json",
+    log:
+        "<out>/logs/sweep_pareto/{reward}/{config_id}.log",
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=ALIGN_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm pareto --samples {input.samples:q} --scores {input.scores:q} --judgements {input.judgements:q} \
+          --settings {input.settings:q} --metric-settings {input.metric_settings:q} --seed {params.seed} \
+          --config-id {wildcards.config_id} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+        """

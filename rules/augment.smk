@@ -1,0 +1,105 @@
+# Purpose: training groups: base items, configuration augmentation (CCA), strictness augmentation (SA), response pairs.
+# Inputs:  <out>/interim/split/train.jsonl, <out>/interim/pairs/train.jsonl, the category bank of the package
+# Outputs: <out>/augmented/train/<source>.jsonl
+AUGMENT_CODE = code_digest("augment", "configs")
+SOURCES = ["base", "cca", "sa", *["response"] * PAIRS]
+
+
+rule augment_base:
+    """Each conversation under the standard configuration of its taxonomy."""
+    input:
+        rows="<out>/interim/split/train.jsonl",
+        settings="<out>/config/augment.yaml",
+        data_settings="<out>/config/data.yaml",
+    output:
+        "<out>/augmented/train/base.jsonl",
+    log:
+        "<out>/logs/augment_base.log",
+    params:
+        seed=S.seed,
+        code=AUGMENT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm augment-base --settings {input.settings:q} --data-settings {input.data_settings:q} \
+          --seed {params.seed} --rows {input.rows:q} --output {output:q}
+        """
+
+
+rule augment_cca:
+    """CCA: each conversation under contrasting configurations, labelled by Eq. 1."""
+    input:
+        rows="<out>/interim/split/train.jsonl",
+        settings="<out>/config/augment.yaml",
+        data_settings="<out>/config/data.yaml",
+        encoder=ancient(ENCODER_FILES),
+    output:
+        "<out>/augmented/train/cca.jsonl",
+    log:
+        "<out>/logs/augment_cca.log",
+    benchmark:
+        "<out>/benchmarks/augment_cca.tsv"
+    params:
+        seed=S.seed,
+        encoder=ENCODER,
+        code=AUGMENT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm augment-cca --settings {input.settings:q} --data-settings {input.data_settings:q} \
+          --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+        """
+
+
+rule augment_strictness:
+    """SA: strict and lenient versions of a category whose order passed the dominance test (Algorithm 1)."""
+    input:
+        rows="<out>/interim/split/train.jsonl",
+        settings="<out>/config/augment.yaml",
+        data_settings="<out>/config/data.yaml",
+        encoder=ancient(ENCODER_FILES),
+    output:
+        "<out>/augmented/train/sa.jsonl",
+    log:
+        "<out>/logs/augment_strictness.log",
+    benchmark:
+        "<out>/benchmarks/augment_strictness.tsv"
+    params:
+        seed=S.seed,
+        encoder=ENCODER,
+        code=AUGMENT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm augment-strictness --settings {input.settings:q} --data-settings {input.data_settings:q} \
+          --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+        """
+
+
+rule augment_pairs:
+    """Response pairs as ranking groups under the configuration of general harm."""
+    input:
+        rows="<out>/interim/pairs/train.jsonl",
+        config="config/safety_configs/general-harm.yaml",
+        settings="<out>/config/augment.yaml",
+    output:
+        "<out>/augmented/train/response.jsonl",
+    log:
+        "<out>/logs/augment_pairs.log",
+    params:
+        seed=S.seed,
+        code=AUGMENT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm augment-pairs --settings {input.settings:q} --seed {params.seed} \
+          --rows {input.rows:q} --config {input.config:q} --output {output:q}
+        """

@@ -1,0 +1,84 @@
+# Purpose: settings of the run, their slices as files, tables of data sets and models, code digests.
+# Inputs:  config/config.yaml, config/scales/<scale>.yaml, --config overrides, config/*.tsv
+# Outputs: <outdir>/config/<stage>.yaml, rewritten only when their content changes
+import os
+
+from csrm.bench.registry import load_benchmarks
+from csrm.data.pin import raw_pin
+from csrm.data.sources import input_paths
+from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.provenance import code_digest
+from csrm.settings import load, write_slices
+
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+S = load("config", config)
+write_slices(S)
+DATASETS = load_datasets("config")
+MODELS = load_models("config")
+BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
+VARIANTS = list(S.train.variants)
+REFERENCE = VARIANTS[0]
+SCORED = [*VARIANTS, *S.score.models]
+LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
+ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
+ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
+# Data sets that only benchmarks read; `test` and `pairs` are splits of the training sets.
+BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs"})
+TABLES = ["results", "comparisons", "table2", "table3", "table5"]
+FIGURES = ["configurability", "training", "strictness", "figure4", "figure5"]
+
+
+wildcard_constraints:
+    raw="|".join(sorted({m.raw for m in [*DATASETS.values(), *MODELS.values()] if m.raw})),
+    dataset="|".join(DATASETS),
+    benchmark="|".join(BENCHMARKS),
+    variant="|".join(VARIANTS),
+    model="|".join(SCORED),
+    lm="|".join(LANGUAGE_MODELS),
+    baseline="|".join(set(SCORED) - set(LANGUAGE_MODELS)) or "none",
+    config_id="|".join(S.align.configs),
+    reward="|".join(S.align.rewards),
+    stage="before|after",
+
+
+def backbone(model_id):
+    """Folder of a model: converted or made under <out>, or as fetched."""
+    model = MODELS[model_id]
+    return f"data/raw/{model.raw}" if model.format == "folder" else f"{S.outdir}/models/backbone/{model_id}"
+
+
+def scorer(model_id):
+    """Folder that a scored language model is loaded from."""
+    return backbone(S.train.backbone) if model_id == "zero-shot" else f"{S.outdir}/models/csrm/{model_id}"
+
+
+def raw_inputs(dataset_id):
+    """Raw files of a data set: the fetched folder's manifest, or the mirror's files in place."""
+    raw = raw_id(DATASETS[dataset_id], S.data_root)
+    if raw:
+        return [f"data/raw/{raw}/manifest.json"]
+    return [str(p) for p in input_paths(DATASETS[dataset_id], Path("config"), None, Path(S.data_root or "."))]
+
+
+def benchmark_rows(benchmark_id):
+    """Files of rows that a benchmark is built from."""
+    places = {"test": f"{S.outdir}/interim/split/test.jsonl", "pairs": f"{S.outdir}/interim/pairs/test.jsonl"}
+    return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in BENCHMARKS[benchmark_id].rows]
+
+
+def raw_option(dataset_id):
+    """`--raw DIR` of a data set that has a fetched folder."""
+    raw = raw_id(DATASETS[dataset_id], S.data_root)
+    return f"--raw data/raw/{raw}" if raw else ""
+
+
+PAIRS = bool(S.data.response_pairs)
+TRAIN_SPLITS = ["<out>/interim/split/train.jsonl", *["<out>/interim/pairs/train.jsonl"] * PAIRS]
+HELD_BACK = [
+    "<out>/interim/split/test.jsonl",
+    *["<out>/interim/pairs/test.jsonl"] * PAIRS,
+    *expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
+]

@@ -1,0 +1,169 @@
+# Purpose: tables and figures, each from the metrics it shows.
+# Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/models/csrm/*/log.jsonl
+# Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
+REPORT_CODE = code_digest("report", "bench/registry.py")
+EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
+COMPARISONS = expand("<out>/metrics/compare/{model}/{benchmark}.json", model=SCORED[1:], benchmark=BENCHMARKS)
+ALIGNMENTS = expand("<out>/metrics/align/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
+SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
+TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS}
+# Benchmarks that a figure is drawn from.
+CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]
+STRICT = [b for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
+
+
+rule build_table:
+    """One table as CSV and Markdown: published and measured cells side by side, each tagged."""
+    input:
+        metrics=lambda w: TABLE_METRICS.get(w.table, EVALUATIONS),
+        benchmarks=ancient("config/benchmarks.tsv"),
+    output:
+        report("<out>/tables/{table}.csv", caption="../workflow/report/{table}.rst", category="Tables"),
+        "<out>/tables/{table}.md",
+    log:
+        "<out>/logs/build_table/{table}.log",
+    wildcard_constraints:
+        table="|".join(TABLES),
+    params:
+        scale=S.scale,
+        prefix=lambda w: f"{S.outdir}/tables/{w.table}",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm table --table {wildcards.table} --metrics {input.metrics:q} --scale {params.scale} \
+          --output-prefix {params.prefix}
+        """
+
+
+rule plot_configurability:
+    """AUROC and pair accuracy of every model on seen and unseen categories."""
+    input:
+        EVALUATIONS,
+    output:
+        report(
+            multiext("<out>/figures/configurability", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/configurability.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_configurability.log",
+    params:
+        prefix=f"{S.outdir}/figures/configurability",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure configurability --metrics {input:q} --output-prefix {params.prefix}
+        """
+
+
+rule plot_training:
+    """Loss curves of the variants."""
+    input:
+        expand("<out>/models/csrm/{variant}/manifest.json", variant=VARIANTS),
+    output:
+        report(
+            multiext("<out>/figures/training", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/training.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_training.log",
+    params:
+        logs=expand("{out}/models/csrm/{variant}/log.jsonl", out=S.outdir, variant=VARIANTS),
+        prefix=f"{S.outdir}/figures/training",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure training --logs {params.logs:q} --output-prefix {params.prefix}
+        """
+
+
+rule plot_strictness:
+    """Reward as the severity threshold of the configuration rises."""
+    input:
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=[b.id for b in STRICT]),
+        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=[b.id for b in STRICT]),
+        settings="<out>/config/metrics.yaml",
+    output:
+        report(
+            multiext("<out>/figures/strictness", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/strictness.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_strictness.log",
+    params:
+        seed=S.seed,
+        prefix=f"{S.outdir}/figures/strictness",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure strictness --items {input.asked:q} --scores {input.scores:q} \
+          --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+        """
+
+
+rule plot_pareto:
+    """Figure 4: safety against helpfulness as the safety logits are shifted."""
+    input:
+        SWEEPS,
+    output:
+        report(
+            multiext("<out>/figures/figure4", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/figure4.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_pareto.log",
+    params:
+        prefix=f"{S.outdir}/figures/figure4",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure figure4 --metrics {input:q} --output-prefix {params.prefix}
+        """
+
+
+rule plot_reliability:
+    """Figure 5: reliability diagrams with smECE on the first labelled benchmark."""
+    input:
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=[b.id for b in CALIBRATED]),
+        scores=expand(
+            "<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=[b.id for b in CALIBRATED]
+        ),
+        settings="<out>/config/metrics.yaml",
+    output:
+        report(
+            multiext("<out>/figures/figure5", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/figure5.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_reliability.log",
+    params:
+        seed=S.seed,
+        prefix=f"{S.outdir}/figures/figure5",
+        code=REPORT_CODE,
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
+          --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+        """

@@ -1,0 +1,72 @@
+# Purpose: backbones as plain folders, and the CSRM variants.
+# Inputs:  data/raw/<model>/, <out>/augmented/train/*.jsonl
+# Outputs: <out>/models/backbone/<model>/, <out>/models/csrm/<variant>/
+MADE = [m for m in MODELS.values() if m.format != "folder"]
+
+
+def backbone_source(wildcards):
+    """The raw GGUF of a model; the random model has none."""
+    raw = MODELS[wildcards.made].raw
+    return ancient([f"data/raw/{raw}/manifest.json"] if raw else [])
+
+
+def backbone_option(wildcards):
+    """`--gguf FILE` or `--random`."""
+    raw = MODELS[wildcards.made].raw
+    files = [f.path for f in load_files("config", raw)] if raw else []
+    return f"--gguf data/raw/{raw}/{files[0]}" if files else "--random"
+
+
+rule make_backbone:
+    """A plain Hugging Face folder from a GGUF file, or the random model of the tests."""
+    input:
+        backbone_source,
+    output:
+        "<out>/models/backbone/{made}/manifest.json",
+    log:
+        "<out>/logs/make_backbone/{made}.log",
+    wildcard_constraints:
+        made="|".join(m.id for m in MADE),
+    params:
+        source=backbone_option,
+        folder=lambda w: backbone(w.made),
+        pin=lambda w: raw_pin(MODELS[w.made].raw) if MODELS[w.made].raw else "",
+        seed=S.seed,
+        code=code_digest("model/backbone.py"),
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm make-backbone {params.source} --seed {params.seed} --output {params.folder}
+        """
+
+
+rule train_csrm:
+    """One CSRM variant (section 3.3): the joint loss over its mixture; resumes from checkpoints after a kill."""
+    input:
+        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        backbone=ancient(f"{backbone(S.train.backbone)}/manifest.json"),
+        settings="<out>/config/train.yaml",
+        leaks=ancient("<out>/interim/leaks.json"),
+    output:
+        "<out>/models/csrm/{variant}/manifest.json",
+    log:
+        "<out>/logs/train_csrm/{variant}.log",
+    benchmark:
+        "<out>/benchmarks/train_csrm/{variant}.tsv"
+    threads: 2
+    params:
+        backbone=backbone(S.train.backbone),
+        folder=lambda w: f"{S.outdir}/models/csrm/{w.variant}",
+        scratch=f"{S.outdir}/scratch",
+        seed=S.seed,
+        code=code_digest("train", "model", "configs/render.py", "augment/mix.py"),
+    conda:
+        "../envs/core.yaml"
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm train --variant {wildcards.variant} --groups {input.groups:q} --backbone {params.backbone} \
+          --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+        """

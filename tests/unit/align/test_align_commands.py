@@ -1,0 +1,75 @@
+"""The commands, end to end on a tiny random policy, with invented scores."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrm.align.commands import register
+from csrm.files import read_dicts, read_json, write_rows
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    align = {"train_prompts": 4, "test_prompts": 4, "max_new_tokens": 6, "steps": 1, "batch_pairs": 2, "lora_rank": 2}
+    Path("align.yaml").write_text(json.dumps(align), encoding="utf-8")
+    Path("metrics.yaml").write_text('{"bootstrap": 20}', encoding="utf-8")
+    config = "{name: no-alcohol, categories: [{name: Alcohol, key: alcohol}]}"
+    Path("config.yaml").write_text(config, encoding="utf-8")
+
+    def call(*arguments: Any) -> None:
+        parser = argparse.ArgumentParser()
+        register(parser.add_subparsers(required=True))
+        options = parser.parse_args([str(a) for a in arguments])
+        options.run(options)
+
+    return call
+
+
+def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
+    config, common = ("--safety-config", "config.yaml"), ("--settings", "align.yaml", "--seed", "0")
+    run("align-prompts", *config, *common, "--output-dir", "prompts")
+    assert read_json("prompts/train.jsonl.manifest.json")["notes"]["train"] == {"asked": 4, "rows": 4, "on_topic": 2}
+    sample = ("sample", "--policy", tiny_policy, *config, *common, "--samples", 4)
+    run(*sample, "--prompts", "prompts/train.jsonl", "--output", "train.jsonl")
+    run(*sample, "--prompts", "prompts/test.jsonl", "--output", "before.jsonl")
+    for name in ("train", "before"):
+        run("preference-items", "--samples", f"{name}.jsonl", *config, "--output", f"{name}-items.jsonl")
+        items = list(read_dicts(f"{name}-items.jsonl"))
+        scores = ({"id": item["id"], "log_odds": float(i % 5), "n_tokens": 1} for i, item in enumerate(items))
+        write_rows(f"{name}-scores.jsonl", scores)
+    prefer = ("prefer", "--samples", "train.jsonl", "--scores", "train-scores.jsonl", *config, *common)
+    run(*prefer, "--encoder", "hash", "--output", "pairs.jsonl")
+    notes = read_json("pairs.jsonl.manifest.json")["notes"]
+    assert notes["pairs"] + sum(notes["dropped"].values()) == 4
+    train = ("train-policy", "--policy", tiny_policy, "--preferences", "pairs.jsonl", *common)
+    run(*train, "--scratch", "scratch", "--output", "adapter")
+    assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1]
+    run(*sample, "--adapter", "adapter", "--prompts", "prompts/test.jsonl", "--output", "after.jsonl")
+    for name in ("before", "after"):
+        run("judge", "--generations", f"{name}.jsonl", *config, "--encoder", "hash", "--output", f"{name}-judged.jsonl")
+    identity = ("--config-id", "no-alcohol", "--reward", "csrm", "--scale", "smoke", "--seed", "0")
+    judged = ("--judgements-before", "before-judged.jsonl", "--judgements-after", "after-judged.jsonl")
+    run("evaluate-policy", *judged, "--settings", "metrics.yaml", *identity, "--output", "evaluation.json")
+    result = read_json("evaluation.json")
+    assert (result["config"], result["reward"], result["scale"]) == ("no-alcohol", "csrm", "smoke")
+    assert result["all"]["before"]["safety"]["n"] == 16
+    inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")
+    slices = ("--settings", "align.yaml", "--metric-settings", "metrics.yaml")
+    run("pareto", *inputs, *slices, *identity, "--output", "pareto.json")
+    assert [p["offset"] for p in read_json("pareto.json")["points"]] == [-4, -2, 0, 2, 4]
+
+
+def test_answer_topics_writes_rows(run: Run, tiny_policy: Path) -> None:
+    prompt = {"id": "a", "dataset": "topics", "prompt_id": "a", "prompt": "what ?", "meta": {"category": "alcohol"}}
+    write_rows("prompts.jsonl", [prompt])
+    common = ("--settings", "align.yaml", "--seed", "0", "--output", "rows.jsonl")
+    run("answer-topics", "--policy", tiny_policy, "--prompts", "prompts.jsonl", *common)
+    row = next(read_dicts("rows.jsonl"))
+    assert row["taxonomy"] == "topics" and row["meta"]["category"] == "alcohol"

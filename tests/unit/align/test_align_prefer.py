@@ -1,0 +1,114 @@
+"""Prompts, rewards, preference pairs and the Pareto sweep, on synthetic values."""
+
+import math
+
+import pytest
+from align_fakes import Family
+
+from csrm.align.pareto import best_of_n, sweep
+from csrm.align.prefer import preferences
+from csrm.align.prompts import select_prompts
+from csrm.align.rewards import align_scores, preference_items, total_reward
+from csrm.align.schema import Judgement, Sample
+from csrm.configs.safety_config import Category, SafetyConfig
+from csrm.rows import ScoreRow
+from csrm.settings import AlignSettings, MetricSettings
+
+
+def sample(prompt: str, number: int, response: str | None = None, config: str = "no-alcohol") -> Sample:
+    return Sample(
+        id=f"{prompt}-{number}",
+        prompt_id=prompt,
+        prompt=f"question {prompt}",
+        config=config,
+        sample=number,
+        response=f"answer {number}" if response is None else response,
+        n_tokens=2,
+        finished=number % 2 == 0,
+    )
+
+
+def test_prompts_are_half_on_topic_disjoint_and_stable(families: list[Family], no_alcohol: SafetyConfig) -> None:
+    neutral = [f"How many sides has shape {i}?" for i in range(10)]
+    split = select_prompts(no_alcohol, families, neutral, 8, 4, seed=0)
+    assert (len(split.train), len(split.test)) == (8, 4)
+    for rows, expected in ((split.train, 4), (split.test, 2)):
+        assert sum(row.meta["family"] == "alcohol" for row in rows) == expected
+    ids = [row.prompt_id for row in split.train + split.test]
+    assert len(set(ids)) == len(ids)
+    assert "Can my dog drink beer?" not in {row.prompt for row in split.train + split.test}
+    assert split == select_prompts(no_alcohol, families, neutral, 8, 4, seed=0)
+    assert split != select_prompts(no_alcohol, families, neutral, 8, 4, seed=1)
+
+
+def test_short_lists_shrink_both_sides(families: list[Family], no_alcohol: SafetyConfig) -> None:
+    split = select_prompts(no_alcohol, families, [], 24, 16, seed=0)
+    assert (len(split.train), len(split.test)) == (12 + 4, 8 + 2)
+    with pytest.raises(ValueError, match="topic families"):
+        select_prompts(SafetyConfig(name="x", categories=(Category(name="X"),)), families, [], 2, 2, 0)
+
+
+def test_total_reward_is_the_product() -> None:
+    found = total_reward([0.0, 2.0, -800.0], [1.0, 0.5, 1.0], slope=2.0, offset=1.0)
+    assert found[0] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert found[1] == pytest.approx(0.5 / (1 + math.exp(-5)))
+    assert found[2] == 0
+
+
+def test_items_follow_the_samples(no_alcohol: SafetyConfig) -> None:
+    items = preference_items([sample("p", 0), sample("p", 1, "")], no_alcohol)
+    assert [item.id for item in items] == ["p-0"]
+    assert items[0].messages[-1].content == "answer 0" and items[0].config == list(no_alcohol.categories)
+    with pytest.raises(ValueError, match="drawn under"):
+        preference_items([sample("p", 0, config="other")], no_alcohol)
+
+
+def test_scores_are_matched_by_id() -> None:
+    rows = [ScoreRow(id="b", log_odds=2.0, n_tokens=1), ScoreRow(id="a", log_odds=1.0, n_tokens=1)]
+    assert align_scores(["a", "b"], rows).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="1 of 1 samples have no score"):
+        align_scores(["c"], rows)
+
+
+def test_best_is_paired_with_worst_and_ties_are_counted(no_alcohol: SafetyConfig) -> None:
+    samples = [sample(p, i) for p in "pqrs" for i in range(4)] + [sample("t", 0)]
+    samples += [sample("u", 0, "same"), sample("u", 1, "same")]
+    rewards = [0.1, 0.9, 0.5, 0.3] + [0.5] * 4 + [0.5, 0.5, 0.5, 0.505] + [0.0, 0.2, 0.1, 0.3] + [1.0] + [0.1, 0.9]
+    result = preferences(samples, rewards, no_alcohol, 1, seed=0)
+    assert [(p.chosen, p.rejected) for p in result.pairs] == [("answer 1", "answer 0"), ("answer 3", "answer 0")]
+    assert result.dropped == {"identical responses": 1, "near tie": 1, "single response": 1, "tie": 1}
+    first = result.pairs[0]
+    assert (first.reward_chosen, first.reward_rejected) == (0.9, 0.1)
+    assert [m.role for m in first.prompt] == ["system", "user"]
+    assert (first.chosen_finished, first.rejected_finished) == (False, True)
+
+
+def test_top_k_is_paired_with_bottom_k_reproducibly(no_alcohol: SafetyConfig) -> None:
+    samples, rewards = [sample("p", i) for i in range(7)], [i / 10 for i in range(7)]
+    pairs = preferences(samples, rewards, no_alcohol, 9, seed=3).pairs  # k is capped at half of the samples
+    assert {p.chosen for p in pairs} == {"answer 6", "answer 5", "answer 4"}
+    assert {p.rejected for p in pairs} == {"answer 0", "answer 1", "answer 2"}
+    assert pairs == preferences(samples, rewards, no_alcohol, 9, seed=3).pairs
+
+
+def test_best_of_n_keeps_the_first_of_equals() -> None:
+    assert best_of_n(["a", "b", "a", "b"], total_reward([0, 1, 0, 2], [1, 1, 1, 1], 1, 0)) == [0, 3]
+
+
+def test_sweep_moves_from_safety_to_helpfulness() -> None:
+    samples, scores, verdicts = [], [], []
+    for i in range(6):
+        for n, (log_odds, safe, h) in enumerate([(1.0, True, 0.4), (-1.0, False, 0.9)]):
+            row = sample(f"p{i}", n)
+            samples.append(row)
+            scores.append(ScoreRow(id=row.id, log_odds=log_odds, n_tokens=1))
+            verdicts.append(
+                Judgement(id=row.id, prompt_id=row.prompt_id, safe=safe, helpfulness=h, refused=False, on_topic=True)
+            )
+    settings = AlignSettings.model_validate({"sweep": [-4.0, 4.0]})
+    result = sweep(samples, scores, verdicts, settings, MetricSettings.model_validate({"bootstrap": 50}), 0)
+    strict, lenient = result["points"]
+    assert strict["safety"]["value"] == 1 and strict["helpfulness"]["value"] == pytest.approx(0.4)
+    assert lenient["safety"]["value"] == 0 and lenient["helpfulness"]["value"] == pytest.approx(0.9)
+    assert result["random_choice"]["safety"]["value"] == 0.5
+    assert result["samples_left_out"] == 0
