@@ -13,17 +13,17 @@ rule draw_prompts:
         expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/draw_prompts/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         folder=lambda w: f"{S.outdir}/align/{w.config_id}/prompts",
         seed=S.seed,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm align-prompts --safety-config {input.config:q} --settings {input.settings:q} \
-          --seed {params.seed} --output-dir {params.folder}
+            --seed {params.seed} --output-dir {params.folder}
         """
 
 
@@ -42,19 +42,19 @@ rule sample_responses:
         "<out>/benchmarks/sample_responses/{config_id}.{part}.tsv"
     wildcard_constraints:
         part="train|test",
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         policy=backbone(S.align.policy),
         samples=lambda w: S.align.samples if w.part == "train" else S.align.test_samples,
         seed=S.seed,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm sample --policy {params.policy} --prompts {input.prompts:q} --safety-config {input.config:q} \
-          --samples {params.samples} --settings {input.settings:q} --seed {params.seed} --output {output:q}
+            --samples {params.samples} --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 
@@ -67,10 +67,10 @@ rule make_reward_items:
         "<out>/align/{config_id}/items/{part}.jsonl",
     log:
         "<out>/logs/make_reward_items/{config_id}.{part}.log",
-    params:
-        code=ALIGN_CODE,
     conda:
         "../envs/core.yaml"
+    params:
+        code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -89,17 +89,17 @@ rule score_responses:
         expand("<out>/align/{{config_id}}/rewards/{{reward}}/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/score_responses/{reward}/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         model=lambda w: scorer(w.reward),
         code=code_digest("model", "configs/render.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-          --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --output {output:q}
         """
 
 
@@ -115,17 +115,17 @@ rule label_preferences:
         "<out>/align/{config_id}/preferences/{reward}.jsonl",
     log:
         "<out>/logs/label_preferences/{reward}/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         encoder=ENCODER,
         seed=S.seed,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm prefer --samples {input.samples:q} --scores {input.scores:q} --safety-config {input.config:q} \
-          --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} --output {output:q}
+            --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 
@@ -141,6 +141,8 @@ rule train_policy:
         "<out>/logs/train_policy/{reward}/{config_id}.log",
     benchmark:
         "<out>/benchmarks/train_policy/{reward}/{config_id}.tsv"
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         policy=backbone(S.align.policy),
@@ -148,13 +150,11 @@ rule train_policy:
         scratch=lambda w: f"{S.outdir}/scratch/policy/{w.reward}/{w.config_id}",
         seed=S.seed,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm train-policy --policy {params.policy} --preferences {input.preferences:q} \
-          --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
         """
 
 
@@ -170,6 +170,8 @@ rule generate_after:
         "<out>/align/{config_id}/after/{reward}.jsonl",
     log:
         "<out>/logs/generate_after/{reward}/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         policy=backbone(S.align.policy),
@@ -177,14 +179,12 @@ rule generate_after:
         samples=S.align.test_samples,
         seed=S.seed,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm sample --policy {params.policy} --adapter {params.adapter} --prompts {input.prompts:q} \
-          --safety-config {input.config:q} --samples {params.samples} --settings {input.settings:q} \
-          --seed {params.seed} --output {output:q}
+            --safety-config {input.config:q} --samples {params.samples} --settings {input.settings:q} \
+            --seed {params.seed} --output {output:q}
         """
 
 
@@ -200,16 +200,16 @@ rule judge_responses:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
         generated=r"before/test|after/[\w-]+",
+    conda:
+        "../envs/core.yaml"
     params:
         encoder=ENCODER,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
-          --encoder {params.encoder} --output {output:q}
+            --encoder {params.encoder} --output {output:q}
         """
 
 
@@ -223,18 +223,18 @@ rule evaluate_policy:
         "<out>/metrics/align/{reward}/{config_id}.json",
     log:
         "<out>/logs/evaluate_policy/{reward}/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         scale=S.scale,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
-          --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-          --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+            --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
+            --reward {wildcards.reward} --scale {params.scale} --output {output:q}
         """
 
 
@@ -250,16 +250,16 @@ rule sweep_pareto:
         "<out>/metrics/pareto/{reward}/{config_id}.json",
     log:
         "<out>/logs/sweep_pareto/{reward}/{config_id}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         scale=S.scale,
         code=ALIGN_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm pareto --samples {input.samples:q} --scores {input.scores:q} --judgements {input.judgements:q} \
-          --settings {input.settings:q} --metric-settings {input.metric_settings:q} --seed {params.seed} \
-          --config-id {wildcards.config_id} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+            --settings {input.settings:q} --metric-settings {input.metric_settings:q} --seed {params.seed} \
+            --config-id {wildcards.config_id} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
         """

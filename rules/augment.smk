@@ -15,16 +15,16 @@ rule augment_base:
         "<out>/augmented/train/base.jsonl",
     log:
         "<out>/logs/augment_base.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         code=AUGMENT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-base --settings {input.settings:q} --data-settings {input.data_settings:q} \
-          --seed {params.seed} --rows {input.rows:q} --output {output:q}
+            --seed {params.seed} --rows {input.rows:q} --output {output:q}
         """
 
 
@@ -41,17 +41,17 @@ rule augment_cca:
         "<out>/logs/augment_cca.log",
     benchmark:
         "<out>/benchmarks/augment_cca.tsv"
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         encoder=ENCODER,
         code=AUGMENT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-cca --settings {input.settings:q} --data-settings {input.data_settings:q} \
-          --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
         """
 
 
@@ -68,17 +68,17 @@ rule augment_strictness:
         "<out>/logs/augment_strictness.log",
     benchmark:
         "<out>/benchmarks/augment_strictness.tsv"
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         encoder=ENCODER,
         code=AUGMENT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-strictness --settings {input.settings:q} --data-settings {input.data_settings:q} \
-          --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
         """
 
 
@@ -92,14 +92,14 @@ rule augment_pairs:
         "<out>/augmented/train/response.jsonl",
     log:
         "<out>/logs/augment_pairs.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         code=AUGMENT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-pairs --settings {input.settings:q} --seed {params.seed} \
-          --rows {input.rows:q} --config {input.config:q} --output {output:q}
+            --rows {input.rows:q} --config {input.config:q} --output {output:q}
         """

@@ -17,10 +17,10 @@ rule fetch_raw:
         "data/raw/{raw}/manifest.json",
     log:
         "logs/fetch_raw/{raw}.log",
-    params:
-        what=fetch_option,
     conda:
         "../envs/core.yaml"
+    params:
+        what=fetch_option,
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -38,10 +38,10 @@ rule pin_data:
         "<out>/interim/pins.json",
     log:
         "<out>/logs/pin_data.log",
-    params:
-        pins=[raw_pin(raw) for raw in ("pyrit", "minilm", "smollm2-135m-instruct")],
     conda:
         "../envs/core.yaml"
+    params:
+        pins=[raw_pin(raw) for raw in ("pyrit", "minilm", "smollm2-135m-instruct")],
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -58,18 +58,18 @@ rule prepare_rows:
         "<out>/interim/rows/{dataset}.jsonl",
     log:
         "<out>/logs/prepare_rows/{dataset}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         raw=lambda w: raw_option(w.dataset),
         root=DATA_ROOT,
         pin=lambda w: raw_pin(DATASETS[w.dataset].raw) if DATASETS[w.dataset].raw else "",
         code=code_digest("data", "configs"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm prepare --dataset {wildcards.dataset} {params.raw} {params.root} \
-          --settings {input.settings:q} --output {output:q}
+            --settings {input.settings:q} --output {output:q}
         """
 
 
@@ -85,18 +85,18 @@ rule answer_topics:
         "<out>/logs/answer_topics.log",
     benchmark:
         "<out>/benchmarks/answer_topics.tsv"
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         policy=backbone(S.align.policy),
         seed=S.seed,
         code=code_digest("configs/topics.py", "configs/topics.yaml", "align/sample.py", "align/generate.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm answer-topics --policy {params.policy} --prompts {input.prompts:q} \
-          --settings {input.settings:q} --seed {params.seed} --output {output:q}
+            --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 
@@ -110,18 +110,18 @@ rule split_rows:
         expand("<out>/interim/split/{part}.jsonl", part=["train", "validation", "test"]),
     log:
         "<out>/logs/split_rows.log",
+    conda:
+        "../envs/core.yaml"
     params:
         exclude=lambda w, input: f"--exclude {' '.join(input.exclude)}" if input.exclude else "",
         folder=f"{S.outdir}/interim/split",
         seed=S.seed,
         code=code_digest("data", "configs/taxonomies"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm split --settings {input.settings:q} --seed {params.seed} \
-          --rows {input.rows:q} {params.exclude} --output-dir {params.folder}
+            --rows {input.rows:q} {params.exclude} --output-dir {params.folder}
         """
 
 
@@ -138,17 +138,17 @@ rule split_pairs:
         expand("<out>/interim/pairs/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/split_pairs.log",
+    conda:
+        "../envs/core.yaml"
     params:
         folder=f"{S.outdir}/interim/pairs",
         seed=S.seed,
         code=code_digest("data"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm split-pairs --settings {input.settings:q} --seed {params.seed} \
-          --rows {input.rows:q} --exclude {input.exclude:q} --output-dir {params.folder}
+            --rows {input.rows:q} --exclude {input.exclude:q} --output-dir {params.folder}
         """
 
 
@@ -161,10 +161,10 @@ rule check_leaks:
         "<out>/interim/leaks.json",
     log:
         "<out>/logs/check_leaks.log",
-    params:
-        code=code_digest("data/leaks.py"),
     conda:
         "../envs/core.yaml"
+    params:
+        code=code_digest("data/leaks.py"),
     shell:
         r"""
         exec &> >(tee {log:q})

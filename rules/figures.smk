@@ -24,17 +24,17 @@ rule build_table:
         "<out>/logs/build_table/{table}.log",
     wildcard_constraints:
         table="|".join(TABLES),
+    conda:
+        "../envs/core.yaml"
     params:
         scale=S.scale,
         prefix=lambda w: f"{S.outdir}/tables/{w.table}",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm table --table {wildcards.table} --metrics {input.metrics:q} --scale {params.scale} \
-          --output-prefix {params.prefix}
+            --output-prefix {params.prefix}
         """
 
 
@@ -50,11 +50,11 @@ rule plot_configurability:
         ),
     log:
         "<out>/logs/plot_configurability.log",
+    conda:
+        "../envs/core.yaml"
     params:
         prefix=f"{S.outdir}/figures/configurability",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -74,12 +74,12 @@ rule plot_training:
         ),
     log:
         "<out>/logs/plot_training.log",
+    conda:
+        "../envs/core.yaml"
     params:
         logs=expand("{out}/models/csrm/{variant}/log.jsonl", out=S.outdir, variant=VARIANTS),
         prefix=f"{S.outdir}/figures/training",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -101,17 +101,17 @@ rule plot_strictness:
         ),
     log:
         "<out>/logs/plot_strictness.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         prefix=f"{S.outdir}/figures/strictness",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure strictness --items {input.asked:q} --scores {input.scores:q} \
-          --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
         """
 
 
@@ -127,11 +127,11 @@ rule plot_pareto:
         ),
     log:
         "<out>/logs/plot_pareto.log",
+    conda:
+        "../envs/core.yaml"
     params:
         prefix=f"{S.outdir}/figures/figure4",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -155,15 +155,15 @@ rule plot_reliability:
         ),
     log:
         "<out>/logs/plot_reliability.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         prefix=f"{S.outdir}/figures/figure5",
         code=REPORT_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
-          --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
         """

@@ -17,19 +17,19 @@ rule build_benchmark:
         "<out>/items/{benchmark}.jsonl",
     log:
         "<out>/logs/build_benchmark/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         row=lambda w: BENCHMARKS[w.benchmark].model_dump_json(),
         encoder=ENCODER,
         seed=S.seed,
         code=BENCH_CODE,
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm build-benchmark --benchmark {wildcards.benchmark} --rows {input.rows:q} \
-          --settings {input.settings:q} --data-settings {input.data_settings:q} \
-          --score-settings {input.score_settings:q} --seed {params.seed} --encoder {params.encoder} --output {output:q}
+            --settings {input.settings:q} --data-settings {input.data_settings:q} \
+            --score-settings {input.score_settings:q} --seed {params.seed} --encoder {params.encoder} --output {output:q}
         """
 
 
@@ -46,17 +46,17 @@ rule score_benchmark:
         "<out>/logs/score_benchmark/{lm}/{benchmark}.log",
     benchmark:
         "<out>/benchmarks/score_benchmark/{lm}/{benchmark}.tsv"
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         model=lambda w: scorer(w.lm),
         code=code_digest("model", "configs/render.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-          --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --output {output:q}
         """
 
 
@@ -69,16 +69,16 @@ rule score_baseline:
         "<out>/scores/{baseline}/{benchmark}.jsonl",
     log:
         "<out>/logs/score_baseline/{baseline}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         encoder=ENCODER,
         code=code_digest("bench/baselines.py", "augment/encoder.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm score-baseline --baseline {wildcards.baseline} --items {input.asked:q} \
-          --encoder {params.encoder} --output {output:q}
+            --encoder {params.encoder} --output {output:q}
         """
 
 
@@ -92,18 +92,18 @@ rule evaluate_benchmark:
         "<out>/metrics/{model}/{benchmark}.json",
     log:
         "<out>/logs/evaluate_benchmark/{model}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         seed=S.seed,
         scale=S.scale,
         code=code_digest("bench/metrics.py", "bench/evaluate.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm evaluate --items {input.asked:q} --scores {input.scores:q} --settings {input.settings:q} \
-          --seed {params.seed} --benchmark {wildcards.benchmark} --model {wildcards.model} \
-          --scale {params.scale} --output {output:q}
+            --seed {params.seed} --benchmark {wildcards.benchmark} --model {wildcards.model} \
+            --scale {params.scale} --output {output:q}
         """
 
 
@@ -118,17 +118,17 @@ rule compare_models:
         "<out>/metrics/compare/{model}/{benchmark}.json",
     log:
         "<out>/logs/compare_models/{model}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
     params:
         reference=REFERENCE,
         seed=S.seed,
         scale=S.scale,
         code=code_digest("bench/metrics.py", "bench/evaluate.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm compare --items {input.asked:q} --scores-a {input.first:q} --scores-b {input.second:q} \
-          --settings {input.settings:q} --seed {params.seed} --benchmark {wildcards.benchmark} \
-          --model-a {params.reference} --model-b {wildcards.model} --scale {params.scale} --output {output:q}
+            --settings {input.settings:q} --seed {params.seed} --benchmark {wildcards.benchmark} \
+            --model-a {params.reference} --model-b {wildcards.model} --scale {params.scale} --output {output:q}
         """

@@ -27,14 +27,14 @@ rule make_backbone:
         "<out>/logs/make_backbone/{made}.log",
     wildcard_constraints:
         made="|".join(m.id for m in MADE),
+    conda:
+        "../envs/core.yaml"
     params:
         source=backbone_option,
         folder=lambda w: backbone(w.made),
         pin=lambda w: raw_pin(MODELS[w.made].raw) if MODELS[w.made].raw else "",
         seed=S.seed,
         code=code_digest("model/backbone.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -55,6 +55,8 @@ rule train_csrm:
         "<out>/logs/train_csrm/{variant}.log",
     benchmark:
         "<out>/benchmarks/train_csrm/{variant}.tsv"
+    conda:
+        "../envs/core.yaml"
     threads: 2
     params:
         backbone=backbone(S.train.backbone),
@@ -62,11 +64,9 @@ rule train_csrm:
         scratch=f"{S.outdir}/scratch",
         seed=S.seed,
         code=code_digest("train", "model", "configs/render.py", "augment/mix.py"),
-    conda:
-        "../envs/core.yaml"
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm train --variant {wildcards.variant} --groups {input.groups:q} --backbone {params.backbone} \
-          --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
         """

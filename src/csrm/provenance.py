@@ -22,7 +22,10 @@ from pydantic import BaseModel
 
 from csrm.files import sha256, write_json
 
-PACKAGES = ("csrm", "torch", "transformers", "trl", "accelerate", "peft", "datasets", "numpy", "scikit-learn", "relplot")
+PACKAGES = (
+    *("csrm", "torch", "transformers", "trl", "accelerate", "peft", "datasets"),
+    *("numpy", "scikit-learn", "relplot"),
+)
 
 
 def manifest_path(artifact: str | Path) -> Path:

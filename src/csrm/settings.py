@@ -91,7 +91,9 @@ class TrainSettings(Section):
         {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
-    method: Literal["full", "lora"] = Field("full", description="train all weights, or a LoRA adapter merged at the end")
+    method: Literal["full", "lora"] = Field(
+        "full", description="train all weights, or a LoRA adapter merged at the end"
+    )
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(1.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")

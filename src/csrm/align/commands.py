@@ -8,14 +8,14 @@ from csrm.configs.safety_config import SafetyConfig
 from csrm.files import read_rows, write_json, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
-from csrm.settings import AlignSettings, MetricSettings, read_slice
+from csrm.settings import AlignSettings, MetricSettings, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
     from csrm.align.schema import Judgement, Sample
 
 FLAGS: dict[str, dict[str, Any]] = {
     "--safety-config": {"type": Path, "required": True, "help": "configuration (YAML, JSON or text)"},
-    "--settings": {"type": Path, "required": True, "help": "the align slice"},
+    "--settings": {"type": Path, "required": True, "help": "the stage's slice: align, or topics for answer-topics"},
     "--seed": {"type": int, "default": 0, "help": "seed of all draws"},
     "--policy": {"type": Path, "required": True, "help": "model folder"},
     "--prompts": {"type": Path, "required": True, "help": "PromptRow JSONL"},
@@ -101,7 +101,7 @@ def run_answer_topics(options: argparse.Namespace) -> None:
     from csrm.align.sample import sample_responses, topic_rows
     from csrm.configs.topics import load_topics
 
-    settings = _settings(options)
+    settings = read_slice(options.settings, SamplingSettings)
     inputs = {"policy": options.policy, "prompts": options.prompts}
     with recording([options.output], inputs, settings, options.seed) as notes:
         policy = load_policy(options.policy)

@@ -9,7 +9,7 @@ from csrm.align.policy import Policy, chat, prompt_ids
 from csrm.align.schema import Sample, TopicFamily
 from csrm.configs.safety_config import SafetyConfig
 from csrm.rows import Message, PromptRow, Row
-from csrm.settings import AlignSettings
+from csrm.settings import SamplingSettings
 
 
 def sample_responses(
@@ -17,7 +17,7 @@ def sample_responses(
     prompts: Sequence[PromptRow],
     config: SafetyConfig | None,
     samples: int,
-    settings: AlignSettings,
+    settings: SamplingSettings,
     seed: int,
 ) -> list[Sample]:
     """Sample responses to every prompt, prompt by prompt; equal arguments give equal samples.

@@ -96,7 +96,7 @@ def _turn(message: Message) -> str:
 def _turns(body: str) -> list[Message]:
     parts = _TURN.split(f"{body}\n")[1:]
     return [
-        Message(role=_ROLES[speaker], content=_ESCAPED.sub(r"\1", content.removesuffix("\n")))  # type: ignore[arg-type]
+        Message(role=_ROLES[speaker], content=_ESCAPED.sub(r"\1", content.removesuffix("\n")))
         for speaker, content in zip(parts[::2], parts[1::2], strict=True)
     ]
 

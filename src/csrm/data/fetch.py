@@ -6,13 +6,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from csrm.data.tables import Dataset, PinnedFile, Remote
-from csrm.files import sha256
+from csrm.files import atomic_folder, sha256
 
 
 def check_file(path: Path, expected: str, fix: str) -> None:
@@ -27,20 +25,6 @@ def check_file(path: Path, expected: str, fix: str) -> None:
     found = sha256(path)
     if found != expected:
         raise ValueError(f"{path} has sha256 {found}, the table says {expected}; {fix}")
-
-
-@contextmanager
-def atomic_folder(output: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `output`; it replaces `output` only when the block succeeds."""
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
-        yield new
-        if output.exists():
-            output.rename(old)
-        new.rename(output)
 
 
 def fetch(entry: Remote, files: list[PinnedFile], output: str | Path) -> dict[str, Any]:

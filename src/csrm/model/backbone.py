@@ -88,4 +88,3 @@ def _save(model: Any, tokenizer: Any, target: Path) -> None:
         tokenizer.save_pretrained(part)
         for file in part.iterdir():
             file.chmod(0o644)
-

@@ -38,5 +38,5 @@ def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
     if Path(folder).exists() and not (Path(folder) / "config.json").exists():
         raise FileNotFoundError(f"{folder} holds no config.json: expected a Hugging Face model folder")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     return model.to(device()), tokenizer

@@ -39,7 +39,9 @@ def encode_request(
         excess = len(tokens) - max_length
         keep = lengths[longest] - max(1, min(excess, lengths[longest] // 2))
         if keep < 1:
-            raise ValueError(f"the configuration leaves no room for the conversation in {max_length} tokens: raise max_length")
+            raise ValueError(
+                f"the configuration leaves no room for the conversation in {max_length} tokens: raise max_length"
+            )
         ids = tokenizer(messages[longest].content, add_special_tokens=False).input_ids[:keep]
         messages[longest] = Message(role=messages[longest].role, content=tokenizer.decode(ids))
         cut += lengths[longest] - keep

@@ -17,6 +17,7 @@ from csrm.rows import Message
 from csrm.settings import DType, SectionOrder, TrainSettings
 
 Conversation = Sequence[Message | dict[str, str]]
+Rows = list[tuple[Tree, list[int]]]  # prefix trees, each with the indices of its sequences
 
 
 class Score(NamedTuple):
@@ -50,7 +51,9 @@ def model_card(settings: TrainSettings, variant: str) -> dict[str, Any]:
 class CSRM:
     """A configurable reward model; any causal language model can be loaded as a zero-shot one."""
 
-    def __init__(self, model: Any, tokenizer: Any, order: SectionOrder, max_length: int, verbalizer: Verbalizer) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, order: SectionOrder, max_length: int, verbalizer: Verbalizer
+    ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.order = order
@@ -88,7 +91,7 @@ class CSRM:
     ) -> list[list[Score]]:
         """Rewards of every conversation under every configuration: `result[conversation][config]`."""
         loaded = [c if isinstance(c, SafetyConfig) else SafetyConfig.load(c) for c in configs]
-        read = [[m if isinstance(m, Message) else Message(**m) for m in turns] for turns in conversations]
+        read = [[m if isinstance(m, Message) else Message.model_validate(m) for m in turns] for turns in conversations]
         scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded])
         return [scores[i : i + len(loaded)] for i in range(0, len(scores), max(1, len(loaded)))]
 
@@ -127,9 +130,9 @@ def _score(log_odds: float, n_tokens: int, truncated: bool) -> Score:
     return Score(log_odds, p_safe, "safe" if log_odds > 0 else "unsafe", n_tokens, truncated)
 
 
-def _rows(sequences: Sequence[list[int]], limit: int) -> list[tuple[Tree, list[int]]]:
+def _rows(sequences: Sequence[list[int]], limit: int) -> Rows:
     """Sequences in lexicographic order, so that shared prefixes are neighbours, laid out in rows of bounded length."""
-    rows: list[tuple[Tree, list[int]]] = []
+    rows: Rows = []
     members: list[int] = []
     size = 0
     for index in sorted(range(len(sequences)), key=lambda i: sequences[i]):
@@ -154,9 +157,9 @@ def _common(left: list[int], right: list[int]) -> int:
     return length
 
 
-def _batches(rows: list[tuple[Tree, list[int]]], budget: int) -> Iterable[list[tuple[Tree, list[int]]]]:
+def _batches(rows: Rows, budget: int) -> Iterable[Rows]:
     """Rows by falling length, as many a batch as the padded budget allows."""
-    batch: list[tuple[Tree, list[int]]] = []
+    batch: Rows = []
     for row in sorted(rows, key=lambda r: -len(r[0])):
         if batch and (len(batch) + 1) * len(batch[0][0]) > budget:
             yield batch
@@ -166,7 +169,7 @@ def _batches(rows: list[tuple[Tree, list[int]]], budget: int) -> Iterable[list[t
         yield batch
 
 
-def _bar(batches: Iterable[list[tuple[Tree, list[int]]]], total: int, show: bool) -> Iterable[list[tuple[Tree, list[int]]]]:
+def _bar(batches: Iterable[Rows], total: int, show: bool) -> Iterable[Rows]:
     from tqdm import tqdm
 
     with tqdm(total=total, unit="item", disable=not show) as bar:

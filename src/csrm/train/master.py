@@ -22,7 +22,7 @@ class MasterAdamW(torch.optim.Optimizer):
         self._inner = torch.optim.AdamW(self._masters, **options)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Update the masters from the visible gradients, then round them back."""
         self._inner.param_groups[0]["lr"] = self.param_groups[0]["lr"]
         for master, parameter in zip(self._masters, self._visible, strict=True):

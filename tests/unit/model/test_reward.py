@@ -9,7 +9,10 @@ from csrm.model.reward import encode_request
 from csrm.model.verbalizer import resolve_verbalizer
 from csrm.rows import Message
 
-TURNS = [Message(role="user", content="where is the key? " * 5), Message(role="assistant", content="under the mat " * 80)]
+TURNS = [
+    Message(role="user", content="where is the key? " * 5),
+    Message(role="assistant", content="under the mat " * 80),
+]
 CATEGORIES = [Category(name="Privacy", guideline="No addresses.")]
 
 

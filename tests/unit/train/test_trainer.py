@@ -63,6 +63,21 @@ def test_loss_does_not_depend_on_how_a_batch_is_cut(tiny_scorer: Any) -> None:
     assert loss([made]) == pytest.approx(loss([[e] for e in made]), abs=1e-5)
 
 
+def test_trainer_steps_do_not_depend_on_accumulation(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
+    losses = []
+    for device_groups in (4, 2, 1):
+        options = settings(device_groups=device_groups)
+        scratch = tmp_path / str(device_groups)
+        train(tiny_backbone, examples(tiny_scorer, 24, options), tiny_scorer.verbalizer, options, 0, scratch)
+        lines = (scratch / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        entries = [json.loads(line) for line in lines]
+        losses.append([entry["loss"] for entry in entries])
+        joint = entries[0]["loss_cls"] + options.gamma * entries[0]["loss_rm"]
+        assert entries[0]["loss"] == pytest.approx(joint, abs=1e-4)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-3)
+    assert losses[2] == pytest.approx(losses[0], abs=1e-3)
+
+
 def test_the_trainer_fits_64_rows(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
     """A learning test: 64 conversations whose label only the configuration decides are fitted."""
     options = settings(steps=120, batch_groups=16, device_groups=16, checkpoint_steps=1000)
@@ -83,13 +98,15 @@ def test_resumed_training_equals_uninterrupted(
     made = examples(tiny_scorer, 24, options)
     whole = train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / "whole")
 
-    def die(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+    step, calls = torch.optim.AdamW.step, iter(range(5))
+
+    def dying_step(self: Any, *arguments: Any, **named: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return step(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        calls: list[int] = []
-        step = torch.optim.AdamW.step
-        patch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: (calls.append(1), step(self, *a, **k))[1] if len(calls) < 5 else die())
+        patch.setattr(torch.optim.AdamW, "step", dying_step)
         with pytest.raises(KeyboardInterrupt):
             train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / "cut")
     assert (last_checkpoint(tmp_path / "cut") or "").endswith("checkpoint-4")

@@ -126,7 +126,7 @@ def turns(transcript: str) -> list[Message]:
     """Split a transcript at `User:` / `Agent:` at the start of a line (quoted or not); turns stay as they are."""
     pieces = _SPEAKER.split(transcript)[1:]
     speakers, texts = pieces[::2], pieces[1::2]
-    return [Message(role=_ROLES[s], content=t.strip()) for s, t in zip(speakers, texts, strict=True)]  # type: ignore[arg-type]
+    return [Message(role=_ROLES[s], content=t.strip()) for s, t in zip(speakers, texts, strict=True)]
 
 
 def rules(policy: str | list[str] | None) -> list[str]:

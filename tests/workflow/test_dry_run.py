@@ -1,0 +1,40 @@
+"""Every scale plans its jobs without network; the rule graphs are what they were."""
+
+from pathlib import Path
+
+import pytest
+from workflow_tools import SNAPSHOTS, empty_mirror, planned, rule_graph, run, snakemake
+
+
+@pytest.mark.parametrize("scale", ["smoke", "demo"])
+def test_dry_run(scale: str, copy: Path) -> None:
+    jobs = planned(snakemake(copy, "--dry-run", "--config", f"scale={scale}"))
+    assert jobs["all"] == 1 and jobs["train_csrm"] >= 2
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
+    mirror = empty_mirror(tmp_path / "mirror")
+    jobs = planned(snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}"))
+    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 3
+
+
+def test_data_that_only_a_mirror_holds_are_named(copy: Path) -> None:
+    result = run(copy, "snakemake", "--dry-run", "--config", "scale=small")
+    assert result.returncode and "set data_root to the folder that holds" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("scale=large", "scale 'large' is unknown"), ("train={speed: 2}", "train.speed"), ("seed=-1", "seed")],
+)
+def test_wrong_settings_stop_the_run(option: str, message: str, copy: Path) -> None:
+    result = run(copy, "snakemake", "--dry-run", "--config", option)
+    assert result.returncode and message in result.stdout
+
+
+@pytest.mark.parametrize("scale", ["smoke", "demo"])
+def test_rule_graph(scale: str, copy: Path) -> None:
+    expected = (SNAPSHOTS / f"rulegraph.{scale}.txt").read_text(encoding="utf-8")
+    hint = "the rule graph changed; if that is meant: python tests/workflow/make_rulegraphs.py"
+    assert rule_graph(copy, scale) == expected, hint

@@ -1,0 +1,105 @@
+"""One run of the smoke workflow, end to end: targets, manifests, reruns, audit."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Finished
+from workflow_tools import SNAPSHOTS, planned, rule_blocks, run, snakemake
+
+SMOKE = ("--config", "scale=smoke")
+# Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics.
+NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs"}
+FIGURES = ("configurability", "training", "strictness", "figure4", "figure5")
+TABLES = ("results", "comparisons", "table2", "table3", "table5")
+
+
+def test_every_rule_ran(smoke: Finished) -> None:
+    ran = set(re.findall(r"^(?:local)?rule (\w+):", smoke.printed, re.MULTILINE))
+    graph = (SNAPSHOTS / "rulegraph.smoke.txt").read_text(encoding="utf-8").split()
+    assert ran == set(graph) - {"->"}
+    assert ran - {"all"} == set(rule_blocks()) - NOT_IN_SMOKE
+
+
+def test_targets_are_there(smoke: Finished) -> None:
+    made = [smoke.results / "interim" / "pins.json"]
+    made += [smoke.results / "tables" / f"{table}.{kind}" for table in TABLES for kind in ("csv", "md")]
+    made += [smoke.results / "figures" / f"{figure}.{kind}" for figure in FIGURES for kind in ("pdf", "png", "csv")]
+    assert [path for path in made if not path.is_file() or not path.stat().st_size] == []
+
+
+@pytest.mark.parametrize(
+    "folder", ["tables", "figures", "scores", "metrics", "items", "augmented", "align", "judgements"]
+)
+def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
+    files = [p for p in (smoke.results / folder).rglob("*") if p.is_file() and not p.name.endswith("manifest.json")]
+    files = [p for p in files if p.name != ".snakemake_timestamp"]
+    assert files
+    assert [p for p in files if not p.with_name(f"{p.name}.manifest.json").is_file()] == []
+
+
+def test_every_model_has_a_manifest(smoke: Finished) -> None:
+    folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
+    assert len(folders) == 4  # the backbone, two variants, a policy's adapter
+    assert [p for p in folders if not (p / "manifest.json").is_file()] == []
+
+
+def test_scratch_is_empty(smoke: Finished) -> None:
+    assert [p for p in (smoke.results / "scratch").rglob("*") if p.is_file()] == []
+
+
+def test_second_run_is_idle(smoke: Finished) -> None:
+    assert "Nothing to be done" in snakemake(smoke.copy, *SMOKE)
+
+
+def test_touched_inputs_rerun_nothing(smoke: Finished) -> None:
+    later = time.time() + 5
+    touched = ["src/csrm/data/project/smoke.jsonl", "config/safety_configs/no-alcohol.yaml", "config/benchmarks.tsv"]
+    for name in touched:
+        os.utime(smoke.copy / name, (later, later))
+    assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
+
+
+@pytest.mark.parametrize(
+    ("option", "runs", "rests"),
+    [
+        ("score={token_budget: 2048}", "score_benchmark", "train_csrm"),
+        ("metrics={bootstrap: 60}", "evaluate_benchmark", "score_benchmark"),
+        ("train={learning_rate: 0.5}", "train_csrm", "augment_cca"),
+        ("align={beta: 0.2}", "train_policy", "train_csrm"),
+    ],
+)
+def test_a_setting_reruns_its_own_stage(option: str, runs: str, rests: str, smoke: Finished) -> None:
+    jobs = planned(snakemake(smoke.copy, "--dry-run", *SMOKE, option))
+    assert runs in jobs and rests not in jobs, jobs
+    assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
+
+
+def test_audit_holds(smoke: Finished) -> None:
+    for name in ("figures/figure5.pdf", "tables/table5.csv"):
+        result = run(smoke.copy, "csrm", "audit", str(smoke.results / name))
+        assert result.returncode == 0, result.stdout
+        assert "every hash on the chain holds" in result.stdout
+        assert "smoke.jsonl" in result.stdout or "no-alcohol.yaml" in result.stdout
+
+
+def _changed(path: Path) -> bytes:
+    before = path.read_bytes()
+    path.write_bytes(before[:-2] + bytes([before[-2] ^ 1]) + before[-1:])
+    return before
+
+
+@pytest.mark.parametrize(
+    "name", ["scores/csrm/smoke-seen.jsonl", "augmented/train/cca.jsonl", "models/csrm/csrm/config.json"]
+)
+def test_audit_finds_one_changed_byte(name: str, smoke: Finished) -> None:
+    path = smoke.results / name
+    before = _changed(path)
+    try:
+        result = run(smoke.copy, "csrm", "audit", str(smoke.results / "figures" / "figure5.pdf"))
+    finally:
+        path.write_bytes(before)
+    assert result.returncode == 1
+    assert Path(name).parts[-2] in result.stdout and "changed: recorded" in result.stdout
