@@ -18,7 +18,7 @@ rule build_table:
         metrics=lambda w: TABLE_METRICS.get(w.table, EVALUATIONS),
         benchmarks=ancient("config/benchmarks.tsv"),
     output:
-        report("<out>/tables/{table}.csv", caption="../workflow/report/{table}.rst", category="Tables"),
+        report("<out>/tables/{table}.csv", caption="../workflow/report/table.rst", category="Tables"),
         "<out>/tables/{table}.md",
     log:
         "<out>/logs/build_table/{table}.log",

@@ -58,6 +58,7 @@ class AugmentSettings(Section):
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
     max_categories: int = Field(3, ge=1, description="largest number of categories in a generated configuration")
+    max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
     guideline_rate: Share = Field(0.5, description="probability that a bank category is shown with its guideline")
     contrasts: int = Field(1, ge=1, description="p+/p- pairs drawn per conversation")
     contrast_pairs: bool = Field(True, description="also rank the p- branch above the p+ branch in L_rm")

@@ -1,18 +1,9 @@
 """A copy of the repository for dry runs, and one in which the smoke workflow has run once."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from workflow_tools import copy_repository, snakemake
-
-
-class Finished(NamedTuple):
-    """A copy in which the smoke workflow has run, its results, and what Snakemake printed."""
-
-    copy: Path
-    results: Path
-    printed: str
+from workflow_tools import Finished, copy_repository, snakemake
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Write the snapshots of the rule graphs that `test_dry_run.py` compares with: `python tests/workflow/make_rulegraphs.py`."""
+"""Write the rule graphs that `test_dry_run.py` compares with: `python tests/workflow/make_rulegraphs.py`."""
 
 import tempfile
 from pathlib import Path

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import yaml
-from conftest import Finished
-from workflow_tools import environment, run
+from workflow_tools import Finished, environment, run
 
 from csrm.files import sha256
 

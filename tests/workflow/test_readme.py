@@ -6,8 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Finished
-from workflow_tools import ROOT, empty_mirror, planned, run, snakemake
+from workflow_tools import ROOT, Finished, empty_mirror, planned, run, snakemake
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -54,15 +53,13 @@ def test_report_is_one_page(smoke: Finished) -> None:
 
 def test_score_command(smoke: Finished) -> None:
     """Every conversation under every configuration, one line each."""
-    policies = ["config/safety_configs/no-alcohol.yaml", "config/safety_configs/general-harm.yaml"]
+    model = ["--model", "results/smoke/models/csrm/csrm", "--output", "scores.jsonl"]
+    policies = [f"--config=config/safety_configs/{name}.yaml" for name in ("no-alcohol", "general-harm")]
     for command in commands("csrm", "score"):
-        model = ["--model", "results/smoke/models/csrm/csrm", "--output", "scores.jsonl"]
-        at = command.index("--config") + 2
-        result = run(smoke.copy, *command[:at], *policies, *model, *command[at:])
+        result = run(smoke.copy, *command, *model, *policies)
         assert result.returncode == 0, result.stdout
         rows = [json.loads(line) for line in (smoke.copy / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
-        conversations = (smoke.copy / command[-1]).read_text(encoding="utf-8").splitlines()
-        assert len(rows) == 3 * len(conversations) > 0
+        assert len(rows) == 6 * 3
         assert all((row["log_odds"] > 0) == (row["label"] == "safe") for row in rows)
 
 

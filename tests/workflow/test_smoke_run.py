@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Finished
-from workflow_tools import SNAPSHOTS, planned, rule_blocks, run, snakemake
+from workflow_tools import SNAPSHOTS, Finished, planned, rule_blocks, run, snakemake
 
 SMOKE = ("--config", "scale=smoke")
 # Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics.

@@ -7,12 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = Path(__file__).parent
-SKIPPED = {".venv", ".git", ".snakemake", "results", "data", "logs", "build"}
 NODE = re.compile(r'(\d+)\[label = "(\w+)')
 EDGE = re.compile(r"(\d+) -> (\d+)")
+
+
+class Finished(NamedTuple):
+    """A copy in which the smoke workflow has run, its results, and what Snakemake printed."""
+
+    copy: Path
+    results: Path
+    printed: str
 
 
 def copy_repository(target: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from random import Random
 
 from csrm.augment.catalogue import Catalogue, Facts, as_category
-from csrm.augment.configs import show, shuffle, without
+from csrm.augment.configs import cap, show, shuffle, without
 from csrm.augment.labels import eq1
 from csrm.configs.safety_config import Category
 from csrm.rows import Branch, Group, Label, Row
@@ -16,6 +16,8 @@ def build(
     rows: Iterable[Row], catalogue: Catalogue, settings: AugmentSettings, rng: Random
 ) -> tuple[list[Group], Counter[str]]:
     """One group and one branch a row, and counts: labels, drops by reason.
+
+    A standard configuration of more than `max_standard` categories is shown in part; violated categories stay.
 
     Categories whose status is unknown (related to a violated one in non-exhaustive labels) are left out. The whole
     configuration is shown with guidelines with probability `guideline_rate`, otherwise by names alone.
@@ -31,6 +33,7 @@ def build(
         if label is None:
             counts["dropped: label under the standard configuration is unknown"] += 1
             continue
+        config = cap(config, settings.max_standard, facts.violated, rng)
         rate = 1.0 if rng.random() < settings.guideline_rate else 0.0
         branch = Branch(config=show(shuffle(config, rng), rate, rng), label=label, source="base")
         groups.append(Group(id=f"base:{row.id}", prompt_id=row.prompt_id, messages=row.messages, branches=[branch]))

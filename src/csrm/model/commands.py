@@ -25,7 +25,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
     score = commands.add_parser("score", help="score your own conversations under your own policy")
     score.add_argument("conversations", type=Path, help='JSON lines of {"messages": [{"role": ..., "content": ...}]}')
-    score.add_argument("--config", nargs="+", required=True, help="safety configurations: YAML, JSON or text files")
+    score.add_argument("--config", action="append", required=True, help="YAML, JSON or text file; may be repeated")
     score.add_argument("--model", default="results/models/csrm/csrm", help="model folder (default: %(default)s)")
     score.add_argument("--dtype", choices=("float32", "bfloat16", "auto"), default="float32")
     score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
