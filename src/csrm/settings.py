@@ -33,8 +33,8 @@ class DataSettings(Section):
     test_share: Share = Field(0.25, description="share of prompts kept for the test split")
     validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
     row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
-    max_response_words: int = Field(90, ge=1, description="responses are cut to so many words, and counted")
-    max_prompt_words: int = Field(60, ge=1, description="longer prompts keep their last so many words, and are counted")
+    max_response_words: int = Field(60, ge=1, description="responses are cut to so many words, and counted")
+    max_prompt_words: int = Field(40, ge=1, description="longer prompts keep their last so many words, and are counted")
 
 
 class LLMSettings(Section):
@@ -59,8 +59,8 @@ class AugmentSettings(Section):
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
     max_categories: int = Field(3, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
-    guideline_rate: Share = Field(0.5, description="probability that a bank category is shown with its guideline")
-    contrasts: int = Field(1, ge=1, description="p+/p- pairs drawn per conversation")
+    guideline_rate: Share = Field(0.3, description="probability that a bank category is shown with its guideline")
+    contrasts: int = Field(3, ge=1, description="p+/p- pairs drawn per conversation")
     contrast_pairs: bool = Field(True, description="also rank the p- branch above the p+ branch in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
     dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
@@ -89,7 +89,7 @@ class TrainSettings(Section):
         description="variants to train, the reference first; `csrm-no-sa` has neither augmentation, as in the paper",
     )
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
-        {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
+        {"base": 0.5, "cca": 2.5, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
     method: Literal["full", "lora"] = Field(
@@ -98,13 +98,13 @@ class TrainSettings(Section):
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(1.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
-    learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(60, ge=1, description="optimiser steps")
-    batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(6, ge=1, description="groups in one forward pass; the rest is accumulated")
-    warmup_steps: int = Field(6, ge=0)
+    learning_rate: float = Field(1.5e-4, gt=0)
+    steps: int = Field(40, ge=1, description="optimiser steps")
+    batch_groups: int = Field(8, ge=1, description="effective batch size, in groups (conversations)")
+    device_groups: int = Field(4, ge=1, description="groups in one forward pass; the rest is accumulated")
+    warmup_steps: int = Field(4, ge=0)
     weight_decay: float = Field(0.0, ge=0)
-    max_length: int = Field(384, ge=16, description="longest rendered input, tokens")
+    max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
 
@@ -135,7 +135,7 @@ class ScoreSettings(Section):
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
     max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
-    item_cap: int | None = Field(None, ge=1, description="at most so many items a benchmark (whole groups)")
+    item_cap: int | None = Field(200, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
 
 
 class MetricSettings(Section):
@@ -167,7 +167,7 @@ class AlignSettings(SamplingSettings):
     test_samples: int = Field(4, ge=1, description="generations per test prompt")
     beta: float = Field(0.1, gt=0, description="DPO beta")
     learning_rate: float = Field(2e-4, gt=0)
-    steps: int = Field(24, ge=1)
+    steps: int = Field(12, ge=1)
     batch_pairs: int = Field(4, ge=1)
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")

@@ -18,6 +18,7 @@ from csrm.rows import Row
 
 TOP = 5  # p+ is drawn among so many nearest candidates ...
 CLOSE = 0.85  # ... whose cosine is at least this share of the nearest one's
+PLAIN = 5  # severity of the refusal categories that every refusal violates; milder ones describe its manner
 HARD = 40  # a hard p- is drawn among so many nearest remaining categories
 CUT_RATIO, CUT_FLOOR, CUT_DEFAULT = 0.8, 0.2, 0.3  # p- above max(floor, ratio * cos(p+)) may be violated too
 
@@ -83,8 +84,9 @@ class BankProposer:
         return Category(name=name, guideline=guideline, key=bank_key(category))
 
     def _positive(self, facts: Facts, similarity: Vectors, rng: Random) -> int | None:
-        families = facts.families or (frozenset({REFUSAL}) if facts.refusal else frozenset())
-        candidates = [i for i, c in enumerate(self._bank) if c.family in families]
+        candidates = [i for i, c in enumerate(self._bank) if c.family in facts.families]
+        if not facts.families and facts.refusal:
+            candidates = [i for i, c in enumerate(self._bank) if c.family == REFUSAL and c.severity == PLAIN]
         if not candidates:
             return None
         nearest = sorted(candidates, key=lambda i: (-similarity[i], i))[:TOP]

@@ -59,7 +59,7 @@ def test_every_branch_obeys_eq1_and_the_cap(seed, size, drop, positive, negative
 
 
 def test_contrast_is_in_one_group_of_equal_size():
-    groups, counts = build(max_categories=4)
+    groups, counts = build(max_categories=4, contrasts=1)
     pairs = [group for group in groups if group.pairs]
     assert len(pairs) > 20
     for group in pairs:
