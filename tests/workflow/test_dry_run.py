@@ -13,15 +13,29 @@ def test_dry_run(scale: str, copy: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
+def test_dry_run_from_the_hub(scale: str, copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}")
+    jobs = planned(printed)
+    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 3
+    assert all(f"data/raw/{raw}/manifest.json" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
 def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     mirror = empty_mirror(tmp_path / "mirror")
-    jobs = planned(snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}"))
+    printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}")
+    jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 3
+    assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
 
 
-def test_data_that_only_a_mirror_holds_are_named(copy: Path) -> None:
-    result = run(copy, "snakemake", "--dry-run", "--config", "scale=small")
-    assert result.returncode and "set data_root to the folder that holds" in result.stdout
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("cosapien", "microsoft/CoSApien"), ("xstest-completions", "paul-rottger/xstest")]
+)
+def test_data_that_only_a_mirror_holds_are_named(dataset: str, folder: str, copy: Path) -> None:
+    result = run(copy, "snakemake", "--dry-run", "--config", "scale=small", f"data={{train: [{dataset}]}}")
+    assert result.returncode and f"{dataset!r} exists only in a local mirror" in result.stdout
+    assert f"set data_root to the folder that holds {folder}" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,6 @@ PLANNED = [c for c in commands("snakemake") if "--report" not in c]
 def test_snakemake_command_plans_jobs(command: list[str], copy: Path, tmp_path: Path) -> None:
     mirror = empty_mirror(tmp_path / "mirror")
     arguments = [word.replace("=DIR", f"={mirror}") for word in command[1:]]
-    if "scale=paper" in arguments:
-        arguments.append(f"data_root={mirror}")
     result = run(copy, "snakemake", "--dry-run", *arguments)
     assert result.returncode == 0, result.stdout
     assert planned(result.stdout)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from csrm.data import tables
-from csrm.data.adapters import ADAPTERS, cosa, guards
+from csrm.data.adapters import ADAPTERS, cosa, guards, pairs
 from csrm.data.sources import load_fixture
 from csrm.files import text_id
 
@@ -87,6 +87,11 @@ def test_xstest_responses_have_two_tasks() -> None:
 
 
 def test_or_bench_labels_follow_the_part() -> None:
+    from_mirror, from_hub = adapt("or-bench")[0]
+    assert (from_mirror.meta, from_hub.meta) == (
+        {"label": "benign", "topic": None},
+        {"label": "benign", "topic": "deception"},
+    )
     assert [row.meta["label"] for row in adapt("or-bench-full")[0]] == ["benign", "benign", "toxic"]
     with pytest.raises(ValueError, match="'toxic', expected 'benign'"):
         list(ADAPTERS["or-bench"]("o", {"benign": [{"prompt": "a", "label": "toxic"}]}, Counter()))
@@ -136,10 +141,30 @@ def test_cosapien_has_policies_and_no_response_labels_on_prompts() -> None:
     assert {row.meta["type"] for row in adapt("cosapien-prompts")[0]} == {"allowed", "disallowed", "partial"}
 
 
-def test_pairs() -> None:
+def test_safe_rlhf_prefers_the_one_safe_response_of_either_layout() -> None:
     rows, drops = adapt("safe-rlhf")
-    assert len(rows) == 1 and drops == {"equal responses": 1}
-    assert rows[0].meta == {"chosen_safe": True, "rejected_safe": False}
+    assert drops == {"equal responses": 1, "both responses safe": 1, "both responses unsafe": 1}
+    assert all(row.meta == {"chosen_safe": True, "rejected_safe": False} for row in rows)
+    assert [(row.id, row.chosen.split()[0], row.rejected.split()[0]) for row in rows] == [
+        ("safe-rlhf-0", "Please", "Push"),
+        ("safe-rlhf-2", "Ask", "Take"),
+        ("safe-rlhf-3", "Offer", "Tell"),
+    ]
+
+
+def test_safe_rlhf_contradiction_is_noticed_and_a_missing_label_fails() -> None:
+    row = load_fixture("safe-rlhf")["pairs"][2]
+    drops: Counter[str] = Counter()
+    (found,) = pairs.safe_rlhf("s", {"pairs": [row | {"safer_response_id": 0}]}, drops)
+    assert found.chosen == row["response_1"]
+    assert drops == {"note: safer_response_id contradicts the safety labels": 1, "equal responses": 0}
+    with pytest.raises(ValueError, match=r"safety labels of the responses: \(False, None\) is not one of"):
+        list(pairs.safe_rlhf("s", {"pairs": [row | {"is_response_1_safe": None}]}, Counter()))
+    empty = row | {"response_1": " "}
+    assert not list(pairs.safe_rlhf("s", {"pairs": [empty]}, drops)) and drops["empty chosen"] == 1
+
+
+def test_pairs() -> None:
     first, second, third = adapt("cst-pairs")[0]
     assert (first.chosen, first.rejected) == (second.rejected, second.chosen)
     assert [row.meta["conditional"] for row in (first, second, third)] == [True, True, False]

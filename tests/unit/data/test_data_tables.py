@@ -61,8 +61,20 @@ def test_source_is_chosen_by_data_root(tmp_path: Path) -> None:
     assert tables.raw_id(DATASETS["wildguardmix"], tmp_path) == "wildguardmix"
     (tmp_path / "allenai/wildguardmix").mkdir(parents=True)
     assert tables.raw_id(DATASETS["wildguardmix"], tmp_path) is None
-    with pytest.raises(ValueError, match="set data_root"):
-        tables.raw_id(DATASETS["safe-rlhf"])
+
+
+@pytest.mark.parametrize("dataset", ["or-bench", "safe-rlhf"])
+def test_hub_sets_with_a_mirror_are_fetched_without_data_root(dataset: str, tmp_path: Path) -> None:
+    assert tables.raw_id(DATASETS[dataset]) == dataset
+    assert tables.raw_id(DATASETS[dataset], tmp_path) is None
+    assert tables.in_place(DATASETS[dataset], tmp_path) == tmp_path / str(DATASETS[dataset].mirror)
+
+
+@pytest.mark.parametrize("dataset", ["cosapien", "xstest-completions"])
+def test_sets_that_only_a_mirror_holds_ask_for_data_root(dataset: str, tmp_path: Path) -> None:
+    assert tables.raw_id(DATASETS[dataset], tmp_path) is None
+    with pytest.raises(ValueError, match=f"{dataset!r} exists only in a local mirror: set data_root"):
+        tables.raw_id(DATASETS[dataset])
 
 
 def test_unknown_id_lists_the_known_ones() -> None:

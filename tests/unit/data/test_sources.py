@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from csrm.data import tables
+from csrm.data.prepare import prepare
 from csrm.data.sources import input_paths, load_fixture, load_parts, read_file
 from csrm.files import sha256
+from csrm.settings import DataSettings
 
 CONFIG = Path(__file__).parents[3] / "config"
 
@@ -57,8 +59,11 @@ def test_missing_mirror_file_and_missing_root(tmp_path: Path) -> None:
     dataset, _ = mirror(tmp_path, "{}")
     with pytest.raises(FileNotFoundError, match=r"pairs.jsonl is missing; data_root"):
         load_parts(dataset, tmp_path, None, tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"'safe-rlhf': give --data-root"):
+    with pytest.raises(ValueError, match=r"'safe-rlhf': give --raw"):
         load_parts(dataset, tmp_path, None, None)
+    only_mirrored = tables.load_datasets(CONFIG)["cosapien"]
+    with pytest.raises(ValueError, match=r"'cosapien': give --data-root"):
+        load_parts(only_mirrored, CONFIG, tmp_path, None)
 
 
 def test_missing_raw_folder() -> None:
@@ -91,6 +96,24 @@ def test_hub_folder_is_read_by_config_and_split(tmp_path: Path) -> None:
     (mirror_root / "allenai").mkdir(parents=True)
     repo.rename(mirror_root / "allenai/wildguardmix")
     assert load_parts(dataset, CONFIG, None, mirror_root) == expected
+
+
+HUB_FILES = {
+    "or-bench": ("or-bench-hard-1k", "hard.csv", "prompt,category\nHow do magicians hide a coin?,deception\n"),
+    "safe-rlhf": ("default", "train.jsonl", f"{json.dumps(load_fixture('safe-rlhf')['pairs'][2])}\n"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HUB_FILES))
+def test_sets_with_two_layouts_are_prepared_from_the_hub(name: str, tmp_path: Path) -> None:
+    config, file, text = HUB_FILES[name]
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / file).write_text(text)
+    entry = f"{{config_name: {config}, data_files: [{{split: train, path: {file}}}]}}"
+    (tmp_path / "repo/README.md").write_text(f"---\nconfigs:\n- {entry}\n---\n")
+    dataset = tables.load_datasets(CONFIG)[name]
+    (row,), notes = prepare(dataset, load_parts(dataset, CONFIG, tmp_path, None), DataSettings())
+    assert row.id.startswith(f"{name}-") and notes["rows_out"] == 1 and not notes["dropped"]
 
 
 def test_absent_fixture() -> None:

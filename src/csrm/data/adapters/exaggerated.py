@@ -46,7 +46,10 @@ def responses(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
 
 
 def or_bench(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
-    """Over-refusal prompts; the part's name says whether they are benign or toxic, the category is the topic."""
+    """Over-refusal prompts; the part's name says whether they are benign or toxic.
+
+    The hub's rows have a category, which is the topic; a mirror's have a label instead, which must agree with the part.
+    """
     for part in sorted(parts):
         label = choose(part.partition("-")[0], {"benign": "benign", "toxic": "toxic"}, "part")
         for number, row in enumerate(parts[part]):
