@@ -69,7 +69,7 @@ def _add_compare(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=int, required=True)
     for flag in ("--benchmark", "--model-a", "--model-b", "--scale"):
         parser.add_argument(flag, required=True)
-    parser.add_argument("--metrics", nargs="+", default=["auroc", "pair_accuracy"])
+    parser.add_argument("--metrics", nargs="+", default=["auroc", "conditional_auroc", "pair_accuracy"])
 
 
 def build_benchmark(options: argparse.Namespace) -> None:

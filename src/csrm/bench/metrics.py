@@ -32,6 +32,7 @@ class Sample(NamedTuple):
         n_prompts: number of prompts P (clusters of the bootstrap).
         threshold: an item is called safe iff s > threshold.
         hard: the scorer only ever emits at most two values, so it ranks and calibrates nothing.
+        paired: (N,) whether the item belongs to a ranking pair (None: no item does).
     """
 
     y: Ints
@@ -42,6 +43,12 @@ class Sample(NamedTuple):
     n_prompts: int
     threshold: float = 0.0
     hard: bool = False
+    paired: NDArray[np.bool_] | None = None
+
+    def of_pairs(self) -> "Sample":
+        """The same sample with the labelled items of ranking pairs only."""
+        kept = np.zeros(len(self.y), dtype=bool) if self.paired is None else self.paired
+        return self._replace(y=self.y[kept], s=self.s[kept], prompt=self.prompt[kept], paired=None)
 
 
 class Estimate(NamedTuple):
@@ -140,6 +147,11 @@ def auroc(sample: Sample, weights: Array) -> Array:
     return _chunked(block, weights, len(sample.s))
 
 
+def conditional_auroc(sample: Sample, weights: Array) -> Array:
+    """AUROC over the items of ranking pairs: the same responses are safe or unsafe as the configuration says."""
+    return auroc(sample.of_pairs(), weights)
+
+
 def _average_precision(y: Ints, s: Array, prompt: Ints, weights: Array) -> Array:
     def block(w: Array) -> Array:
         pos, neg = (part[:, ::-1] for part in _by_score(y, s, prompt, w))
@@ -216,6 +228,7 @@ STATISTICS: Mapping[str, Statistic] = {
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
     "auroc": auroc,
+    "conditional_auroc": conditional_auroc,
     "auprc_safe": auprc_safe,
     "auprc_unsafe": auprc_unsafe,
     "brier": brier,
@@ -235,6 +248,9 @@ def undefined(sample: Sample, name: str) -> str | None:
     """Why a metric has no value on this sample, or None when it has one."""
     if name in PAIRWISE:
         return None if len(sample.gaps) else "no ranking pairs"
+    if name == "conditional_auroc":
+        pairs = sample.of_pairs()
+        return None if 0 < pairs.y.sum() < len(pairs.y) else "no labelled ranking pairs of both classes"
     n_safe = int(sample.y.sum())
     if not len(sample.y):
         return "no labelled items"

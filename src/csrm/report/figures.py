@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-METRIC_NAMES = {"auroc": "AUROC", "pair_accuracy": "pairwise accuracy"}
+METRIC_NAMES = {"conditional_auroc": "conditional AUROC", "pair_accuracy": "pairwise accuracy"}
 LOSSES = {"loss": "total", "loss_cls": "$L_{cls}$", "loss_rm": "$L_{rm}$"}
 SMOOTHING = 0.05
 
@@ -25,7 +25,7 @@ SMOOTHING = 0.05
 def configurability_table(
     documents: Sequence[Mapping[str, Any]], benchmarks: Mapping[str, Benchmark]
 ) -> "pd.DataFrame":
-    """AUROC and pairwise accuracy on seen and unseen families, one row a (family of benchmarks, model, metric)."""
+    """Conditional AUROC and pairwise accuracy on seen and unseen families, one row a (family of benchmarks, model, metric)."""
     import pandas as pd
 
     rows = []

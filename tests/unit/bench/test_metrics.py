@@ -27,6 +27,14 @@ def one(name, sample):
     return m.STATISTICS[name](sample, np.ones((1, sample.n_prompts)))[0]
 
 
+def test_conditional_auroc_is_of_paired_items_only():
+    sample = random_sample()
+    kept = np.arange(len(sample.y)) % 3 > 0
+    expected = sk.roc_auc_score(sample.y[kept], sample.s[kept])
+    assert one("conditional_auroc", sample._replace(paired=kept)) == pytest.approx(expected)
+    assert m.undefined(sample, "conditional_auroc") == "no labelled ranking pairs of both classes"
+
+
 def test_agrees_with_scikit_learn_on_tied_scores():
     sample = random_sample()
     y, s = sample.y, sample.s

@@ -81,7 +81,7 @@ def test_configurability(tmp_path):
     for benchmark in ("pyrit-seen", "pyrit-unseen", "topics-seen", "pyrit-strictness"):
         for model in MODELS:
             found = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9}
-            metrics = {"auroc": found, "pair_accuracy": {**found, "value": None}}
+            metrics = {"conditional_auroc": found, "pair_accuracy": {**found, "value": None}}
             document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
             paths.append(tmp_path / model / f"{benchmark}.json")
             files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
