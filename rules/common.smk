@@ -40,7 +40,7 @@ wildcard_constraints:
     lm="|".join(LANGUAGE_MODELS),
     baseline="|".join(set(SCORED) - set(LANGUAGE_MODELS)) or "none",
     config_id="|".join(S.align.configs),
-    reward="|".join(S.align.rewards),
+    reward="|".join([*S.align.rewards, *S.align.swept]),
     stage="before|after",
 
 

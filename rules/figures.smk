@@ -5,7 +5,7 @@ REPORT_CODE = code_digest("report", "bench/registry.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
 COMPARISONS = expand("<out>/metrics/compare/{model}/{benchmark}.json", model=SCORED[1:], benchmark=BENCHMARKS)
 ALIGNMENTS = expand("<out>/metrics/align/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
-SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
+SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
 TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS}
 # Benchmarks that a figure is drawn from.
 CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]

@@ -135,7 +135,7 @@ class ScoreSettings(Section):
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
     max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
-    item_cap: int | None = Field(200, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
+    item_cap: int | None = Field(160, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
 
 
 class MetricSettings(Section):
@@ -158,8 +158,9 @@ class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
-    configs: list[str] = Field(["no-alcohol", "no-medication"], description="files in config/safety_configs")
-    rewards: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is compared")
+    configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
+    rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
+    swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
