@@ -21,13 +21,17 @@ SHELL := /bin/bash
 .PHONY: help reproduce test setup lint report clean
 
 BIN := .venv/bin
+PID := .snakemake/reproduce.pid
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH" GOMP_SPINCOUNT=0
 
 help:
 	@sed -n '/^#/!q;s/^# \{0,1\}//p' Makefile
 
+# A killed run leaves Snakemake's lock behind; it is removed when the process that this target started is gone.
 reproduce: setup
-	$(RUN) snakemake --cores $(CORES) $(ARGS)
+	@mkdir -p .snakemake
+	@if [ -f $(PID) ] && ! kill -0 "$$(cat $(PID))" 2>/dev/null; then $(RUN) snakemake --unlock $(ARGS) >/dev/null 2>&1; fi
+	@echo $$$$ >$(PID); export PATH="$(CURDIR)/$(BIN):$$PATH" GOMP_SPINCOUNT=0; exec snakemake --cores $(CORES) $(ARGS)
 
 report: setup
 	$(RUN) snakemake --cores $(CORES) $(ARGS) --report results/report.html
