@@ -25,7 +25,7 @@ SMOOTHING = 0.05
 def configurability_table(
     documents: Sequence[Mapping[str, Any]], benchmarks: Mapping[str, Benchmark]
 ) -> "pd.DataFrame":
-    """Conditional AUROC and pairwise accuracy on seen and unseen families, one row a (family of benchmarks, model, metric)."""
+    """Conditional AUROC and pairwise accuracy on seen and unseen families, one row a (benchmarks, model, metric)."""
     import pandas as pd
 
     rows = []

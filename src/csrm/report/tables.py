@@ -195,7 +195,16 @@ def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchm
     cells = measured_cells("results", documents, benchmarks, metrics)
     cells += constant_cells("results", documents, benchmarks, metrics)
     cells.sort(key=lambda cell: cell.benchmark)
-    shown = ("auroc", "conditional_auroc", "f1_safe", "f1_unsafe", "balanced_accuracy", "smece", "pair_accuracy", "reward_gap")
+    shown = (
+        "auroc",
+        "conditional_auroc",
+        "f1_safe",
+        "f1_unsafe",
+        "balanced_accuracy",
+        "smece",
+        "pair_accuracy",
+        "reward_gap",
+    )
     kept = [cell._replace(comparable="", reason="") for cell in cells if cell.metric in shown]
     return to_csv(cells, Cell._fields), to_markdown("All results", NOTE, kept, shown)
 
