@@ -48,12 +48,14 @@ class BankProposer:
     """p+ and p- from the category bank, held-out families excluded.
 
     p+ comes from a family that the row is labelled to violate (or `refusal` for refusals), among the nearest by
-    meaning. p- comes from a family that the row neither violates nor touches: half of them uniformly, half from
-    the nearest remaining ones, below a similarity cut that guards against categories that are violated unlabelled.
+    meaning. p- comes from a family that the row neither violates nor touches, below a similarity cut that guards
+    against categories that are violated unlabelled: half of them were p+ of other conversations, as often as they
+    were, so that a category's name alone does not give the label away; half are the nearest remaining ones.
     """
 
     def __init__(self, catalogue: Catalogue, encoder: TextEncoder, guideline_rate: float) -> None:
         self.notes: Counter[str] = Counter()
+        self._used: list[int] = []
         self._encoder, self._rate = encoder, guideline_rate
         self._bank = catalogue.bank()
         if not self._bank:
@@ -70,6 +72,7 @@ class BankProposer:
         positive = self._positive(facts, similarity, rng)
         cut = CUT_DEFAULT if positive is None else max(CUT_FLOOR, CUT_RATIO * float(similarity[positive]))
         negative = self._negative(facts, similarity, cut, rng)
+        self._used += [] if positive is None else [positive]
         self.notes["p+ none" if positive is None else "p+ proposed"] += 1
         self.notes["p- none" if negative is None else "p- proposed"] += 1
         return Proposal(
@@ -101,7 +104,8 @@ class BankProposer:
         if not below:
             return None
         if rng.random() < 0.5:
-            return rng.choice(below)
+            allowed = set(below)
+            return rng.choice([i for i in self._used if i in allowed] or below)
         return rng.choice(sorted(below, key=lambda i: (-similarity[i], i))[:HARD])
 
 
