@@ -57,6 +57,7 @@ class AugmentSettings(Section):
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
+    matched_negatives: Share = Field(0.0, description="share of p- that are drawn as often as they were p+ elsewhere")
     max_categories: int = Field(3, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
     guideline_rate: Share = Field(0.5, description="probability that a bank category is shown with its guideline")

@@ -49,14 +49,15 @@ class BankProposer:
 
     p+ comes from a family that the row is labelled to violate (or `refusal` for refusals), among the nearest by
     meaning. p- comes from a family that the row neither violates nor touches, below a similarity cut that guards
-    against categories that are violated unlabelled: half of them were p+ of other conversations, as often as they
-    were, so that a category's name alone does not give the label away; half are the nearest remaining ones.
+    against categories that are violated unlabelled: a share `matched` of them were p+ of other conversations, as often
+    as they were, so that a category's name alone does not give the label away; of the rest, half are drawn uniformly
+    and half from the nearest remaining ones.
     """
 
-    def __init__(self, catalogue: Catalogue, encoder: TextEncoder, guideline_rate: float) -> None:
+    def __init__(self, catalogue: Catalogue, encoder: TextEncoder, guideline_rate: float, matched: float = 0.0) -> None:
         self.notes: Counter[str] = Counter()
         self._used: list[int] = []
-        self._encoder, self._rate = encoder, guideline_rate
+        self._encoder, self._rate, self._matched = encoder, guideline_rate, matched
         self._bank = catalogue.bank()
         if not self._bank:
             raise ValueError("the category bank is empty once held-out families are removed; hold out fewer")
@@ -103,9 +104,11 @@ class BankProposer:
         self.notes["p- candidates above the cut"] += len(open_) - len(below)
         if not below:
             return None
-        if rng.random() < 0.5:
+        if rng.random() < self._matched:
             allowed = set(below)
             return rng.choice([i for i in self._used if i in allowed] or below)
+        if rng.random() < 0.5:
+            return rng.choice(below)
         return rng.choice(sorted(below, key=lambda i: (-similarity[i], i))[:HARD])
 
 
