@@ -104,7 +104,7 @@ class BankProposer:
         self.notes["p- candidates above the cut"] += len(open_) - len(below)
         if not below:
             return None
-        if rng.random() < self._matched:
+        if self._matched and rng.random() < self._matched:
             allowed = set(below)
             return rng.choice([i for i in self._used if i in allowed] or below)
         if rng.random() < 0.5:
