@@ -119,7 +119,9 @@ class _Job:
 
         if self.settings.backend == "llm":
             return LLMProposer(self.llm(), self.settings.guideline_rate, self.catalogue.held_out)
-        return BankProposer(self.catalogue, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives)
+        return BankProposer(
+            self.catalogue, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives
+        )
 
     def backend(self, category: Any) -> Any:
         """The backend of Algorithm 1 for one category: LLM, severity levels, or the bank."""
