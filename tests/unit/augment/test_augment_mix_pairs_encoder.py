@@ -75,7 +75,7 @@ def test_hash_encoder_is_chosen_by_name_and_deterministic(tmp_path):
         load_encoder(tmp_path)
 
 
-@pytest.mark.skipif(not MINILM.is_dir(), reason="data/raw/minilm is absent: csrm fetch --model minilm")
+@pytest.mark.skipif(not MINILM.is_dir(), reason="data/raw/minilm is absent: run make reproduce")
 def test_minilm_orders_by_meaning_and_ignores_the_batch():
     encoder = load_encoder(MINILM)
     a, b, c = encoder.encode(["How to sharpen a knife", "Making a blade sharp", "The weather in Norway next week"])
