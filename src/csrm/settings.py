@@ -57,12 +57,12 @@ class AugmentSettings(Section):
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
-    matched_negatives: Share = Field(0.0, description="share of p- that are drawn as often as they were p+ elsewhere")
-    max_categories: int = Field(3, ge=1, description="largest number of categories in a generated configuration")
+    matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
+    max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
-    guideline_rate: Share = Field(0.5, description="probability that a bank category is shown with its guideline")
-    contrasts: int = Field(1, ge=1, description="p+/p- pairs drawn per conversation")
-    contrast_pairs: bool = Field(True, description="also rank the p- branch above the p+ branch in L_rm")
+    guideline_rate: Share = Field(0.3, description="probability that a bank category is shown with its guideline")
+    contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
+    contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
     dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
     pool: int = Field(200, ge=1, description="conversations per category in D_p (BeaverTails 200, WildGuardMix 100)")
@@ -90,19 +90,19 @@ class TrainSettings(Section):
         description="variants to train, the reference first; `csrm-no-sa` has neither augmentation, as in the paper",
     )
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
-        {"base": 0.5, "cca": 2.5, "sa": 1.0, "response": 1.0}, description="weight of each source in the mixture"
+        {"base": 0.5, "cca": 3.0, "sa": 0.75, "response": 0.75}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or a LoRA adapter merged at the end"
     )
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
-    gamma: float = Field(1.0, ge=0, description="weight of L_rm (paper: .1)")
+    gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
     learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(40, ge=1, description="optimiser steps")
-    batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(6, ge=1, description="groups in one forward pass; the rest is accumulated")
+    steps: int = Field(48, ge=1, description="optimiser steps")
+    batch_groups: int = Field(8, ge=1, description="effective batch size, in groups (conversations)")
+    device_groups: int = Field(4, ge=1, description="groups in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(6, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")

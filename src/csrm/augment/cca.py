@@ -17,7 +17,6 @@ from csrm.configs.safety_config import Category
 from csrm.rows import Branch, Group, Row
 from csrm.settings import AugmentSettings
 
-OWN_RATE = 0.5  # share of contrasts whose violated category is the row's own standard one instead of p+
 BOTH_RATE = 0.25  # share of unsafe configurations that also hold p- (times insert_negative)
 
 
@@ -50,17 +49,16 @@ def contrast_group(
     if not facts.violated and not facts.absent:
         return None
     branches: list[Branch] = []
-    pairs: list[tuple[int, int]] = []
-    for _ in range(settings.contrasts):
+    own_first = rng.random() < 0.5
+    for number in range(settings.contrasts):
         proposal = proposer.propose(row, facts, standard, rng)
-        made = contrast(standard, facts, catalogue.own(row), proposal, settings, rng)
-        safe = [len(branches) + i for i, b in enumerate(made) if b.label == "safe"]
-        unsafe = [len(branches) + i for i, b in enumerate(made) if b.label == "unsafe"]
-        if settings.contrast_pairs:
-            pairs += [(s, u) for s in safe for u in unsafe]
-        branches += made
+        own = (number % 2 == 0) == own_first
+        branches += contrast(standard, facts, catalogue.own(row), proposal, own, settings, rng)
     if not branches:
         return None
+    safe = [i for i, b in enumerate(branches) if b.label == "safe"]
+    unsafe = [i for i, b in enumerate(branches) if b.label == "unsafe"]
+    pairs = [(s, u) for s in safe for u in unsafe] if settings.contrast_pairs else []
     return Group(id=f"cca:{row.id}", prompt_id=row.prompt_id, messages=row.messages, branches=branches, pairs=pairs)
 
 
@@ -69,6 +67,7 @@ def contrast(
     facts: Facts,
     own: Iterable[str],
     proposal: Proposal,
+    own_violated: bool,
     settings: AugmentSettings,
     rng: Random,
 ) -> list[Branch]:
@@ -79,14 +78,18 @@ def contrast(
         facts: which categories of p are violated and absent.
         own: categories that the row is labelled with; of a row that violates none, p' keeps them half of the time.
         proposal: p+ and p-.
+        own_violated: insert a violated standard category, where there is one, instead of p+.
         settings: rates and the cap; the size of p' is drawn from 1..max_categories.
         rng: source of randomness.
     """
     size = rng.randint(1, settings.max_categories)
     background = drop(standard, settings.drop_rate, rng)
     violated = [c for c in standard if c.key in facts.violated]
-    inserted = rng.choice(violated) if violated and rng.random() < OWN_RATE else proposal.positive
-    inserted = inserted or (rng.choice(violated) if violated else None)
+    absent = [c for c in standard if c.key in facts.absent]
+    own_violated = bool(violated) and (own_violated or proposal.positive is None)
+    inserted = rng.choice(violated) if own_violated else proposal.positive
+    if own_violated and absent:
+        proposal = proposal._replace(negative=None)  # standard against standard: the name alone gives nothing away
     positive_key = proposal.positive.key if proposal.positive else None
     branches = []
     if inserted is not None:
@@ -94,7 +97,6 @@ def contrast(
         branches.append(_branch(config, facts, positive_key, settings, rng))
         size, background = len(config), config
     kept = set(own) if not violated and rng.random() < 0.5 else set()
-    absent = [c for c in standard if c.key in facts.absent]
     config = _negative(background, absent, facts.violated | {positive_key}, kept, proposal, size, settings, rng)
     if config:
         branches.append(_branch(config, facts, positive_key, settings, rng))

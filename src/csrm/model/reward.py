@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from csrm.configs.render import render
+from csrm.configs.render import OPENING, render
 from csrm.configs.safety_config import Category
 from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import Verbalizer
@@ -52,7 +52,7 @@ def encode_request(
 def _tokens(tokenizer: Any, text: str) -> list[int]:
     turn = [{"role": "user", "content": text}]
     rendered = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-    ids: list[int] = tokenizer(rendered, add_special_tokens=False).input_ids
+    ids: list[int] = tokenizer(rendered + OPENING, add_special_tokens=False).input_ids
     return ids
 
 
@@ -69,10 +69,19 @@ def answer_logits(model: Any, batch: TreeBatch) -> "torch.Tensor":
     hidden = model.get_decoder()(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
-        attention_mask=batch.attention_mask,
+        attention_mask=_additive(batch.attention_mask, model.dtype),
         use_cache=False,
     ).last_hidden_state
     return model.get_output_embeddings()(hidden[batch.rows, batch.columns]).float()
+
+
+def _additive(mask: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+    """On a CPU, the boolean mask as 0 and the lowest number: attention and its gradient take a quarter less time."""
+    import torch
+
+    if mask.device.type != "cpu":
+        return mask
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def safe_log_odds(logits: "torch.Tensor", verbalizer: Verbalizer) -> "torch.Tensor":

@@ -111,7 +111,7 @@ def test_proposals_are_verified_and_a_rerun_is_free(endpoint, tmp_path):
 
     def build():
         proposer = LLMProposer(llm(endpoint, tmp_path / "c.jsonl"), 0.5, fakes.HELD_OUT)
-        return cca.build(rows, CATALOGUE, proposer, fakes.settings(), Random(0))
+        return cca.build(rows, CATALOGUE, proposer, fakes.settings(contrasts=1), Random(0))
 
     groups, counts = build()
     assert counts["proposer: p+ proposed"] == 1 and counts["proposer: p+ rejected: not verified"] == 1

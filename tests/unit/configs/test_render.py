@@ -27,7 +27,7 @@ def test_round_trip_of_forged_sections(order: str) -> None:
 
 def test_sections_follow_the_paper() -> None:
     text = render(TURNS[:2], CATEGORIES, "conversation-first")
-    parts = ("Task:", "User: Hello", "S1: Violence.", "S2: Pets", "Agent: Hi.", "Respond")
+    parts = ("Task:", "User: Hello", "S1: Violence.", "S2: Pets", "Agent: Hi.", "Safe or unsafe")
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
 
