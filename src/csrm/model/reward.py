@@ -72,7 +72,15 @@ def answer_logits(model: Any, batch: TreeBatch) -> "torch.Tensor":
         attention_mask=_additive(batch.attention_mask, model.dtype),
         use_cache=False,
     ).last_hidden_state
-    return model.get_output_embeddings()(hidden[batch.rows, batch.columns]).float()
+    return _project(hidden[batch.rows, batch.columns], model.get_output_embeddings().weight)
+
+
+def _project(hidden: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
+    """The vocabulary projection in float32: bfloat16 would round a logit of 16 to a multiple of 1/8."""
+    import torch
+
+    with torch.autocast(hidden.device.type, enabled=False):
+        return torch.nn.functional.linear(hidden.float(), weight.float())
 
 
 def _additive(mask: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
