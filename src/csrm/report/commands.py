@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Subparsers = Any
 TABLES = ("table2", "table3", "table4", "table5", "results", "comparisons")
-FIGURES = ("figure4", "figure5", "configurability", "training", "strictness")
+FIGURES = ("figure3", "figure4", "figure5", "configurability", "training", "strictness")
 CONFIG = "benchmarks.tsv"
 
 
@@ -31,11 +31,12 @@ def register(subparsers: Subparsers) -> None:
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
     figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, figure4")
-    figure.add_argument("--items", type=Path, nargs="+", default=[], help="figure5 (one), strictness")
-    figure.add_argument("--scores", type=Path, nargs="+", default=[], help="MODEL/BENCHMARK.jsonl files")
+    figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
+    figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
+    figure.add_argument("--statistics", type=Path, help="figure3: sa_statistics.json")
     figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
-    figure.add_argument("--settings", type=Path, help="slice `metrics`; figure5, strictness")
-    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure5, strictness")
+    figure.add_argument("--settings", type=Path, help="slice `metrics`; figure3, figure5, strictness")
+    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure3, figure5, strictness")
     figure.add_argument("--config-dir", type=Path, default=Path("config"))
     figure.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.pdf, .png and .csv")
     figure.set_defaults(run=run_figure)
@@ -103,10 +104,11 @@ def _kind(document: dict[str, Any]) -> str:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import alignment, figures, reliability
+    from csrm.report import alignment, figures, recall, reliability
     from csrm.report.style import save, styled
 
     draw = {
+        "figure3": recall.draw_recall,
         "figure4": alignment.draw_sweep,
         "figure5": reliability.draw_reliability,
         "configurability": figures.draw_configurability,
@@ -123,7 +125,10 @@ def run_figure(options: argparse.Namespace) -> None:
 def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
     roles = {"metrics": options.metrics, "items": options.items, "scores": options.scores, "logs": options.logs}
     inputs: dict[str, Any] = {role: paths for role, paths in roles.items() if paths}
-    needs = {"figure5": {"items", "scores"}, "strictness": {"items", "scores"}, "training": {"logs"}}
+    if options.statistics:
+        inputs["statistics"] = options.statistics
+    scored = {"items", "scores"}
+    needs = {"figure3": {"statistics"}, "figure5": scored, "strictness": scored, "training": {"logs"}}
     missing = sorted(needs.get(options.figure, {"metrics"}) - inputs.keys())
     if missing:
         raise ValueError(f"figure {options.figure!r} needs --{' --'.join(missing)}")
@@ -150,6 +155,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
     unknown = sorted({benchmark for _, benchmark, _ in scores} - items.keys())
     if unknown:
         raise ValueError(f"--scores of {unknown} have no file of that name among --items {sorted(items)}")
+    if options.figure == "figure3":
+        return _recall_table(options, items, scores, settings)
     if options.figure == "strictness":
         points = figures.threshold_points(items, scores)
         return figures.strictness_table(points, settings.bootstrap, settings.level, options.seed)
@@ -157,3 +164,13 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         raise ValueError(f"figure5 shows one benchmark, got items of {sorted(items)}")
     by_model = {model: rows for model, _, rows in scores}
     return reliability.reliability_table(next(iter(items.values())), by_model, settings, options.seed)
+
+
+def _recall_table(options: argparse.Namespace, items: Any, scores: Any, settings: MetricSettings) -> "pd.DataFrame":
+    from csrm.report import recall
+
+    statistics = files.read_json(options.statistics)
+    answers = recall.asked(items, scores, settings.threshold)
+    standard = statistics["standard_threshold"]
+    models = recall.model_rows(answers, standard, settings.bootstrap, settings.level, options.seed)
+    return recall.recall_table([*recall.algorithm_rows(statistics, settings.level), *models])
