@@ -12,7 +12,7 @@ SMOKE = ("--config", "scale=smoke")
 # Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics.
 NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs"}
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
-TABLES = ("results", "comparisons", "table2", "table3", "table5")
+TABLES = ("table1", "results", "comparisons", "table2", "table3", "table5")
 
 
 def test_every_rule_ran(smoke: Finished) -> None:
