@@ -79,7 +79,7 @@ def model_rows(
     """Recall by share of the severity levels asked for, over conversations that the standard guideline calls unsafe.
 
     Only conversations that were asked at every threshold count, so that all points have one population; intervals
-    resample prompts. The line `HUMAN` says which share the labels call unsafe.
+    resample prompts, and one prompt gives none. The line `HUMAN` says which share the labels call unsafe.
 
     Args:
         answers: model -> its answers; all models were asked the same.
@@ -167,6 +167,8 @@ def _share(part: Sequence[Asked], resamples: int, level: float, seed: int) -> tu
         by_prompt[answer.prompt].append(answer.unsafe)
     sums = np.array([[sum(by_prompt[p]), len(by_prompt[p])] for p in sorted(by_prompt)], dtype=float)
     value = float(sums[:, 0].sum() / sums[:, 1].sum())
+    if len(sums) < 2:
+        return value, None, None
     weights = prompt_weights(len(sums), resamples, np.random.default_rng(seed))
     low, high, _ = interval((weights @ sums[:, 0]) / (weights @ sums[:, 1]), level)
     return value, low, high

@@ -10,7 +10,7 @@ import pytest
 
 from csrm import files
 from csrm.configs.safety_config import Category
-from csrm.report import commands, reliability, style
+from csrm.report import commands, recall, reliability, style
 from csrm.rows import Item, Message, ScoreRow
 
 MODELS = ("csrm", "csrm-no-sa", "minilm-similarity")
@@ -122,6 +122,12 @@ def test_figure3(tmp_path):
     assert [v for v, _ in curves[("minilm-similarity", "all")]] == [1, 1, 1] and len(curves) == 4
     alone = draw(tmp_path, "figure3", *own, "--items", "--scores")
     assert len(alone) == 3 and {r["classifier"] for r in alone} == {"Algorithm 1"}
+
+
+def test_figure3_gives_one_prompt_no_interval():
+    asked = [recall.Asked("p", ("p", "a", "pets"), 1.0, t, t < 1) for t in (0.5, 1.0)]
+    rows = recall.model_rows({"csrm": asked}, 0.5, 20, 0.95, 0)
+    assert rows[:2] == [("csrm", "all", 0.5, 0.0, None, None, 1), ("csrm", "all", 1.0, 1.0, None, None, 1)]
 
 
 def test_figure3_needs_a_pool_or_thresholds(tmp_path):
