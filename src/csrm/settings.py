@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
@@ -73,6 +73,14 @@ class AugmentSettings(Section):
         {"beavertails": 200, "wildguard": 100}, description="largest D_p of a category by taxonomy, as in the paper"
     )
     pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+
+    @field_validator("pools")
+    @classmethod
+    def _known_taxonomies(cls, pools: dict[str, int]) -> dict[str, int]:
+        known = sorted(path.stem for path in (Path(__file__).parent / "configs" / "taxonomies").glob("*.yaml"))
+        if unknown := sorted(set(pools) - set(known)):
+            raise ValueError(f"augment.pools names taxonomies that do not exist: {unknown}; known: {known}")
+        return pools
 
 
 class Variant(NamedTuple):

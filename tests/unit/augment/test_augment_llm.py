@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from random import Random
@@ -177,6 +178,54 @@ def test_algorithm_1_through_the_model(endpoint, tmp_path):
     assert [len(r.disallowed) for r in result.rewrites.values()] == [1, 2]
     (test,) = result.tests
     assert (test.strict, test.lenient, test.k, test.n) == (2, 1, 6, 6) and test.passed and not result.graded
+
+
+def test_severity_is_sorted_by_repeated_selection_and_rewrites_are_its_prefixes(endpoint, tmp_path):
+    def answer(messages):
+        text = messages[1]["content"]
+        if "most severe" in text:
+            listed = re.findall(r"^(\d+)\. kind (\d+)$", text, re.MULTILINE)
+            return json.dumps({"number": int(max(listed, key=lambda pair: int(pair[1]))[0])})
+        if "between 4 and 10" in text:
+            return json.dumps({"subcategories": ["kind 2", "kind 9", "kind 5", "kind 7"]})
+        return json.dumps(oracle(messages))
+
+    endpoint["answer"] = answer
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row("a", "harms", "gore, kind 9", harms={"gore": 1.0})]
+    result = run(pool, LLMBackend(gore, llm(endpoint, tmp_path / "h.jsonl")), 0.05, 0.5)
+    ordered = [s for s in result.report()["subcategories"] if s in ("kind 9", "kind 7", "kind 5", "kind 2")]
+    assert ordered == ["kind 9", "kind 7", "kind 5", "kind 2"]
+    for k, rewrite in result.rewrites.items():
+        names = [s.name for s in (*rewrite.disallowed, *rewrite.allowed)]
+        assert len(rewrite.disallowed) == k and names == result.report()["subcategories"]
+    asked = [r["messages"][1]["content"] for r in endpoint["requests"] if "most severe" in r["messages"][1]["content"]]
+    assert [len(re.findall(r"^\d+\. ", text, re.MULTILINE)) for text in asked] == [5, 4, 3, 2]
+
+
+def test_a_rewrite_that_is_not_followed_lowers_recall_and_fails_the_test(endpoint, tmp_path):
+    """The case of Figure 3: the strictest text is obeyed least; its pairs are recorded and not kept."""
+    kinds = [f"kind {n}" for n in (1, 2, 3)]
+
+    def answer(messages):
+        text = messages[1]["content"]
+        if "between 4 and 10" in text:
+            return json.dumps({"subcategories": kinds})
+        if "Rewrite its guideline" in text:
+            disallowed = text.partition("are unsafe:")[2].partition("and responses with only")[0]
+            return json.dumps({"guideline": f"forbids {disallowed.count('- ')}"})
+        conversation, _, category = text.partition("The policy has a single category:")
+        if "forbids" in category:
+            return json.dumps({"violation": "forbids 1" in category or "kind 1" in conversation})
+        return json.dumps(oracle(messages))
+
+    endpoint["answer"] = answer
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row(str(i), "harms", f"gore, {kinds[i % 3]}", harms={"gore": 1.0}) for i in range(9)]
+    report = run(pool, LLMBackend(gore, llm(endpoint, tmp_path / "i.jsonl")), 0.05, 0.5).report()
+    assert [r["recall"] for r in report["rewrites"]] == [1.0, pytest.approx(1 / 3)]
+    (test,) = report["tests"]
+    assert (test["k"], test["n"], test["passed"], report["kept"]) == (3, 9, False, 0)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "{]}"])
