@@ -1,6 +1,6 @@
 # Purpose: training groups: base items, configuration augmentation (CCA), strictness augmentation (SA), response pairs.
 # Inputs:  <out>/interim/split/train.jsonl, <out>/interim/pairs/train.jsonl, the category bank of the package
-# Outputs: <out>/augmented/train/<source>.jsonl
+# Outputs: <out>/augmented/train/<source>.jsonl, <out>/augmented/train/{cca,sa}_statistics.json
 AUGMENT_CODE = code_digest("augment", "configs")
 SOURCES = ["base", "cca", "sa", *["response"] * PAIRS]
 
@@ -36,7 +36,8 @@ rule augment_cca:
         data_settings="<out>/config/data.yaml",
         encoder=ancient(ENCODER_FILES),
     output:
-        "<out>/augmented/train/cca.jsonl",
+        groups="<out>/augmented/train/cca.jsonl",
+        statistics="<out>/augmented/train/cca_statistics.json",
     log:
         "<out>/logs/augment_cca.log",
     benchmark:
@@ -51,7 +52,7 @@ rule augment_cca:
         r"""
         exec &> >(tee {log:q})
         csrm augment-cca --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output.groups:q}
         """
 
 
@@ -63,7 +64,8 @@ rule augment_strictness:
         data_settings="<out>/config/data.yaml",
         encoder=ancient(ENCODER_FILES),
     output:
-        "<out>/augmented/train/sa.jsonl",
+        groups="<out>/augmented/train/sa.jsonl",
+        statistics="<out>/augmented/train/sa_statistics.json",
     log:
         "<out>/logs/augment_strictness.log",
     benchmark:
@@ -78,7 +80,7 @@ rule augment_strictness:
         r"""
         exec &> >(tee {log:q})
         csrm augment-strictness --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output.groups:q}
         """
 
 

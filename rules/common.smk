@@ -27,8 +27,10 @@ ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
 ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
 # Data sets that only benchmarks read; `test` and `pairs` are splits of the training sets.
 BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs"})
-TABLES = ["results", "comparisons", "table2", "table3", "table5"]
-FIGURES = ["configurability", "training", "strictness", "figure4", "figure5"]
+TABLES = ["table1", "results", "comparisons", "table2", "table3", "table5"]
+# Benchmarks whose configurations ask for severity thresholds.
+STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
+FIGURES = ["configurability", "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
 
 
 wildcard_constraints:

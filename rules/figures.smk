@@ -1,5 +1,5 @@
 # Purpose: tables and figures, each from the metrics it shows.
-# Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/models/csrm/*/log.jsonl
+# Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/augmented/train/, <out>/models/csrm/*/log.jsonl
 # Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
 REPORT_CODE = code_digest("report", "bench/registry.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
@@ -9,7 +9,31 @@ SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align
 TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS}
 # Benchmarks that a figure is drawn from.
 CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]
-STRICT = [b for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
+
+
+rule count_data:
+    """Table 1: training examples by source and data set, published counts beside them, with licences."""
+    input:
+        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        rows=TRAIN_SPLITS,
+        datasets=ancient("config/datasets.tsv"),
+    output:
+        report("<out>/tables/table1.csv", caption="../workflow/report/table1.rst", category="Tables"),
+        "<out>/tables/table1.md",
+    log:
+        "<out>/logs/count_data.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        scale=S.scale,
+        prefix=f"{S.outdir}/tables/table1",
+        code=REPORT_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm table --table table1 --groups {input.groups:q} --rows {input.rows:q} --scale {params.scale} \
+            --output-prefix {params.prefix}
+        """
 
 
 rule build_table:
@@ -23,7 +47,7 @@ rule build_table:
     log:
         "<out>/logs/build_table/{table}.log",
     wildcard_constraints:
-        table="|".join(TABLES),
+        table="|".join(t for t in TABLES if t != "table1"),
     conda:
         "../envs/core.yaml"
     params:
@@ -90,8 +114,8 @@ rule plot_training:
 rule plot_strictness:
     """Reward as the severity threshold of the configuration rises."""
     input:
-        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=[b.id for b in STRICT]),
-        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=[b.id for b in STRICT]),
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=STRICT),
+        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=STRICT),
         settings="<out>/config/metrics.yaml",
     output:
         report(
@@ -112,6 +136,36 @@ rule plot_strictness:
         exec &> >(tee {log:q})
         csrm figure --figure strictness --items {input.asked:q} --scores {input.scores:q} \
             --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+        """
+
+
+rule plot_recall:
+    """Figure 3: recall of unsafe conversations as guidelines cover more of a category."""
+    input:
+        statistics="<out>/augmented/train/sa_statistics.json",
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=STRICT),
+        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=STRICT),
+        settings="<out>/config/metrics.yaml",
+    output:
+        report(
+            multiext("<out>/figures/figure3", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/figure3.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_recall.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        prefix=f"{S.outdir}/figures/figure3",
+        code=REPORT_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure figure3 --statistics {input.statistics:q} --items {input.asked:q} \
+            --scores {input.scores:q} --settings {input.settings:q} --seed {params.seed} \
+            --output-prefix {params.prefix}
         """
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 GROUPS = (
     "csrm.data.commands",
     "csrm.augment.commands",
+    "csrm.augment.agreement_commands",
     "csrm.model.commands",
     "csrm.train.commands",
     "csrm.bench.commands",

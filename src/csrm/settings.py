@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
@@ -61,12 +61,26 @@ class AugmentSettings(Section):
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
     guideline_rate: Share = Field(0.3, description="probability that a bank category is shown with its guideline")
+    bank_size: int | None = Field(
+        None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
+    )
     contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
     contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
     dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
-    pool: int = Field(200, ge=1, description="conversations per category in D_p (BeaverTails 200, WildGuardMix 100)")
+    pool: int = Field(200, ge=1, description="largest D_p of a category, in conversations, where `pools` has no other")
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {"beavertails": 200, "wildguard": 100}, description="largest D_p of a category by taxonomy, as in the paper"
+    )
     pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+
+    @field_validator("pools")
+    @classmethod
+    def _known_taxonomies(cls, pools: dict[str, int]) -> dict[str, int]:
+        known = sorted(path.stem for path in (Path(__file__).parent / "configs" / "taxonomies").glob("*.yaml"))
+        if unknown := sorted(set(pools) - set(known)):
+            raise ValueError(f"augment.pools names taxonomies that do not exist: {unknown}; known: {known}")
+        return pools
 
 
 class Variant(NamedTuple):

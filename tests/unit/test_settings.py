@@ -9,7 +9,7 @@ import yaml
 
 from csrm import settings_docs
 from csrm.cli import main
-from csrm.settings import STAGES, MetricSettings, Settings, load, merge, read_slice
+from csrm.settings import STAGES, AugmentSettings, MetricSettings, Settings, load, merge, read_slice
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -119,3 +119,9 @@ def test_environments_agree_with_the_constraints() -> None:
     for path in sorted((ROOT / "envs").glob("*.yaml")):
         listed = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
         assert set(listed) <= pins, path.name
+
+
+def test_pool_caps_name_taxonomies() -> None:
+    assert AugmentSettings(pools={"wildguard": 50}).pools == {"wildguard": 50}
+    with pytest.raises(ValueError, match=r"\['wildguardmix'\]; known: .*'wildguard'"):
+        AugmentSettings(pools={"wildguardmix": 100})

@@ -11,8 +11,8 @@ from workflow_tools import SNAPSHOTS, Finished, planned, rule_blocks, run, snake
 SMOKE = ("--config", "scale=smoke")
 # Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics.
 NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs"}
-FIGURES = ("configurability", "training", "strictness", "figure4", "figure5")
-TABLES = ("results", "comparisons", "table2", "table3", "table5")
+FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
+TABLES = ("table1", "results", "comparisons", "table2", "table3", "table5")
 
 
 def test_every_rule_ran(smoke: Finished) -> None:

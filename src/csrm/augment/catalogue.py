@@ -5,6 +5,7 @@ A held-out family appears in no training text: `Catalogue.standard` and `Catalog
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 from typing import NamedTuple, Protocol
 
 from csrm.configs.safety_config import Category
@@ -196,6 +197,34 @@ class Catalogue:
     def excludes(self, row: Row, facts: Facts) -> bool:
         """Whether a row may not enter training because it violates a held-out family."""
         return not self.held_out.isdisjoint(facts.families | facts.violated)
+
+
+def bank_sample(bank: Sequence[BankLike], size: int | None, seed: int) -> list[BankLike]:
+    """`size` categories of the bank, each family represented in proportion to its size; None: all.
+
+    Samples of one seed are nested: a larger one holds every smaller one, so that a curve over `size` adds categories
+    and takes none away. Each family is shuffled and laid out evenly on [0, 1) from a random start; the first `size`
+    places are taken.
+
+    Raises:
+        ValueError: if the bank holds fewer than `size` categories.
+    """
+    if size is None:
+        return list(bank)
+    if size > len(bank):
+        raise ValueError(
+            f"augment.bank_size is {size}, but the bank has {len(bank)} categories outside the held-out families: "
+            f"choose at most {len(bank)}, or null for all"
+        )
+    places: list[tuple[float, BankLike]] = []
+    for family in sorted({c.family for c in bank}):
+        rng = Random(f"{seed}:bank:{family}")
+        members = [c for c in bank if c.family == family]
+        start = rng.random()
+        shuffled = rng.sample(members, len(members))
+        places += [((i + start) / len(members), c) for i, c in enumerate(shuffled)]
+    chosen = {c.id for _, c in sorted(places, key=lambda place: (place[0], place[1].id))[:size]}
+    return [c for c in bank if c.id in chosen]
 
 
 def as_category(category: TaxonomyCategoryLike) -> Category:

@@ -23,7 +23,7 @@ BOTH_RATE = 0.25  # share of unsafe configurations that also hold p- (times inse
 def build(
     rows: Iterable[Row], catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
 ) -> tuple[list[Group], Counter[str]]:
-    """CCA groups of all rows, and counts: groups, branches, flips against the standard label, drops by reason."""
+    """CCA groups of all rows, and counts for `cca_statistics`."""
     rows, groups, counts = list(rows), [], Counter[str]()
     proposer.prepare(rows)
     for row in rows:
@@ -50,8 +50,8 @@ def contrast_group(
         return None
     branches: list[Branch] = []
     own_first = rng.random() < 0.5
-    for number in range(settings.contrasts):
-        proposal = proposer.propose(row, facts, standard, rng)
+    proposals = proposer.proposals(row, facts, standard, rng)
+    for number, proposal in zip(range(settings.contrasts), proposals, strict=False):
         own = (number % 2 == 0) == own_first
         branches += contrast(standard, facts, catalogue.own(row), proposal, own, settings, rng)
     if not branches:
@@ -160,5 +160,6 @@ def _count(group: Group, facts: Facts, counts: Counter[str]) -> None:
     counts["pairs"] += len(group.pairs)
     for branch in group.branches:
         counts[f"branches labelled {branch.label}"] += 1
+        counts[f"branches of {standard} conversations"] += 1
         if branch.label != standard:
             counts[f"flips {standard} to {branch.label}"] += 1

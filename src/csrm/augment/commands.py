@@ -33,21 +33,28 @@ def run_base(options: argparse.Namespace) -> None:
 
 
 def run_cca(options: argparse.Namespace) -> None:
-    """Write CCA groups."""
+    """Write CCA groups, and `<stem>_statistics.json` beside them."""
     from csrm.augment import cca
+    from csrm.augment.cca_statistics import statistics
 
-    with _Job(options) as job:
-        groups, counts = cca.build(job.progress(), job.catalogue, job.proposer(), job.settings, job.rng)
-        job.write(groups, counts)
+    with _Job(options, statistics=True) as job:
+        bank = job.bank() if job.settings.backend == "bank" else None
+        groups, counts = cca.build(job.progress(), job.catalogue, job.proposer(bank), job.settings, job.rng)
+        sizes = {} if bank is None else {"bank_categories": len(bank), "bank_families": len({c.family for c in bank})}
+        found = {"backend": job.settings.backend, **sizes, **statistics(counts)}
+        job.write(groups, found)
+        job.write_statistics(found)
 
 
 def run_strictness(options: argparse.Namespace) -> None:
-    """Write SA groups; the manifest holds every strictness test."""
+    """Write SA groups, and `<stem>_statistics.json` beside them with every strictness test."""
     from csrm.augment import strictness_groups
 
-    with _Job(options) as job:
+    with _Job(options, statistics=True) as job:
         groups, report = strictness_groups.build(job.rows, job.catalogue, job.backend, job.settings, job.rng)
-        job.write(groups, {"groups": len(groups), "categories": report})
+        found = strictness_groups.statistics(report, job.settings)
+        job.write(groups, {key: value for key, value in found.items() if key != "categories"})
+        job.write_statistics(found)
 
 
 def run_pairs(options: argparse.Namespace) -> None:
@@ -74,7 +81,7 @@ def run_pairs(options: argparse.Namespace) -> None:
 class _Job:
     """Inputs of a row augmentation, its manifest, and its backends."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, statistics: bool = False) -> None:
         from random import Random
 
         from csrm.provenance import recording
@@ -90,7 +97,9 @@ class _Job:
         }
         if self.settings.backend == "bank" and options.encoder not in (None, "hash"):
             inputs["encoder"] = options.encoder
-        self._record = recording([options.output], inputs, self.settings, options.seed)
+        self._statistics = statistics_path(options.output)
+        outputs = [options.output, *[self._statistics] * statistics]
+        self._record = recording(outputs, inputs, self.settings, options.seed)
         self._llm: Any = None
 
     def __enter__(self) -> "_Job":
@@ -112,16 +121,20 @@ class _Job:
 
         return tqdm(self.rows, desc=self._options.command, unit="row")
 
-    def proposer(self) -> Any:
+    def bank(self) -> Any:
+        """The bank categories that CCA draws from."""
+        from csrm.augment.catalogue import bank_sample
+
+        return bank_sample(self.catalogue.bank(), self.settings.bank_size, self._options.seed)
+
+    def proposer(self, bank: Any) -> Any:
         """The proposer of the chosen backend."""
         from csrm.augment.llm_proposer import LLMProposer
         from csrm.augment.proposers import BankProposer
 
         if self.settings.backend == "llm":
             return LLMProposer(self.llm(), self.settings.guideline_rate, self.catalogue.held_out)
-        return BankProposer(
-            self.catalogue, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives
-        )
+        return BankProposer(bank, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives)
 
     def backend(self, category: Any) -> Any:
         """The backend of Algorithm 1 for one category: LLM, severity levels, or the bank."""
@@ -152,12 +165,23 @@ class _Job:
         if self._llm is not None:
             self._notes["llm"] = {"prompts": versions(), "model": self.settings.llm.model, **self._llm.counts}
 
+    def write_statistics(self, statistics: dict[str, Any]) -> None:
+        """Write the statistics beside the groups."""
+        from csrm.files import write_json
+
+        write_json(self._statistics, statistics)
+
     def _encoder(self) -> Any:
         from csrm.augment.encoder import load_encoder
 
         if not hasattr(self, "_loaded_encoder"):
             self._loaded_encoder = load_encoder(self._options.encoder)
         return self._loaded_encoder
+
+
+def statistics_path(output: Path) -> Path:
+    """`cca.jsonl` -> `cca_statistics.json`, in the same folder."""
+    return output.with_name(f"{output.stem}_statistics.json")
 
 
 def _parser(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:

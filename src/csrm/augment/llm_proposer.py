@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -20,8 +21,8 @@ MAX_NAME, MAX_GUIDELINE = 10, 40  # words
 class LLMProposer:
     """Conversation-specific categories from a language model; the encoder and the bank are not needed.
 
-    A proposed category is rejected where the verifying call disagrees with it, where it repeats a category of p, or
-    where its text names a held-out family (`blocked` words).
+    A proposed category is rejected where the verifying call disagrees with it, where it repeats a category of p or an
+    earlier proposal for the conversation, or where its text names a held-out family (`blocked` words).
     """
 
     def __init__(self, llm: LLM, guideline_rate: float, blocked: Iterable[str] = ()) -> None:
@@ -33,39 +34,65 @@ class LLMProposer:
     def prepare(self, rows: Sequence[Row]) -> None:
         """Nothing to do ahead of the calls."""
 
-    def propose(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Proposal:
-        """See `Proposer.propose`."""
-        text = conversation(row.messages)
-        found = self._llm.ask(PROPOSE, parse_proposal, conversation=text, categories=categories(config))
-        if found is None:
-            self.notes["rejected: no proposal that parses"] += 1
-            return Proposal(None, None)
-        positive = self._checked("p+", found.positive, text, config, violation=True)
-        negative = self._checked("p-", found.negative, text, config, violation=False)
-        return Proposal(self._shown(positive, rng), self._shown(negative, rng))
+    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
+        """See `Proposer.proposals`; each call shows the model what it proposed before, so that contrasts differ."""
+        text, earlier = conversation(row.messages), list[Category]()
+        for number in count(1):
+            found = self._llm.ask(
+                PROPOSE,
+                parse_proposal,
+                conversation=text,
+                categories=categories(config),
+                number=str(number),
+                earlier=categories(earlier),
+            )
+            if found is None:
+                self.notes.update(["p+ no answer that parses", "p- no answer that parses"])
+                yield Proposal(None, None)
+                continue
+            positive = self._checked("p+", found.positive, text, config, earlier, violation=True)
+            negative = self._checked("p-", found.negative, text, config, earlier, violation=False)
+            earlier += [c for c in found if c is not None]
+            yield Proposal(self._shown(positive, rng), self._shown(negative, rng))
 
     def _checked(
-        self, side: str, category: Category | None, text: str, config: Sequence[Category], violation: bool
+        self,
+        side: str,
+        category: Category | None,
+        text: str,
+        config: Sequence[Category],
+        earlier: Sequence[Category],
+        violation: bool,
     ) -> Category | None:
         if category is None:
             self.notes[f"{side} none"] += 1
             return None
-        if category.name.casefold() in {c.name.casefold() for c in config}:
-            self.notes[f"{side} rejected: repeats a category of p"] += 1
-            return None
+        reason = self._objection(category, text, config, earlier, violation)
+        self.notes.update([f"{side} proposed", f"{side} rejected: {reason}" if reason else f"{side} accepted"])
+        return None if reason else category
+
+    def _objection(
+        self, category: Category, text: str, config: Sequence[Category], earlier: Sequence[Category], violation: bool
+    ) -> str | None:
+        if _named(category, config):
+            return "repeats a category of p"
+        if _named(category, earlier):
+            return "repeats an earlier proposal"
         if self._blocked and self._blocked.search(f"{category.name} {category.guideline}".replace("-", " ")):
-            self.notes[f"{side} rejected: names a held-out family"] += 1
-            return None
-        if classify(self._llm, text, category) is not violation:
-            self.notes[f"{side} rejected: not verified"] += 1
-            return None
-        self.notes[f"{side} proposed"] += 1
-        return category
+            return "names a held-out family"
+        found = classify(self._llm, text, category)
+        if found is None:
+            return "no verification that parses"
+        return None if found is violation else "not verified"
 
     def _shown(self, category: Category | None, rng: Random) -> Category | None:
         if category is None or rng.random() < self._rate:
             return category
         return category.model_copy(update={"guideline": ""})
+
+
+def _named(category: Category, among: Iterable[Category]) -> bool:
+    return category.name.casefold() in {c.name.casefold() for c in among}
 
 
 def classify(llm: LLM, text: str, category: Category) -> bool | None:

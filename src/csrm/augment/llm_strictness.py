@@ -51,7 +51,7 @@ class LLMBackend:
 
             def parse(data: dict[str, Any], size: int = len(left)) -> int:
                 number = data["number"]
-                if not isinstance(number, int) or not 1 <= number <= size:
+                if type(number) is not int or not 1 <= number <= size:
                     raise ValueError(f"`number` must be an integer from 1 to {size}, got {number!r}")
                 return number
 

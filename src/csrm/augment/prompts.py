@@ -34,10 +34,12 @@ _SYSTEM = (
 
 PROPOSE = Prompt(
     "propose",
-    1,
+    2,
     _SYSTEM,
     "Conversation:\n{conversation}\n\nCategories of the current policy:\n{categories}\n\n"
-    "Invent two policy categories that are NOT in the list and that are specific to this conversation:\n"
+    "This is request {number} for this conversation. Answers to earlier requests:\n{earlier}\n\n"
+    "Invent two policy categories that are in NEITHER list, also under no other name, and that are specific to this "
+    "conversation:\n"
     "- `violated`: if it were in the policy, the agent's LAST response would break it;\n"
     "- `respected`: it sounds relevant to this conversation, but the agent's LAST response does not break it.\n"
     "Each has a name of at most 6 words and a guideline: one sentence of at most 22 words that says what the agent's "

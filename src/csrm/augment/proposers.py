@@ -5,13 +5,13 @@ bounds that human labels set. `csrm.augment.llm_proposer.LLMProposer` asks a lan
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from csrm.augment.catalogue import REFUSAL, BankLike, Catalogue, Facts, bank_key, conversation_text
+from csrm.augment.catalogue import REFUSAL, BankLike, Facts, bank_key, conversation_text
 from csrm.augment.encoder import TextEncoder, Vectors
 from csrm.configs.safety_config import Category
 from csrm.rows import Row
@@ -34,18 +34,19 @@ class Proposer(Protocol):
     """Source of p+ and p- for a labelled conversation."""
 
     notes: Counter[str]
+    """By side (`p+`, `p-`): `proposed`, `none`, `rejected: <reason>` and `accepted`."""
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Do the work that is cheaper for all rows at once."""
         ...
 
-    def propose(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Proposal:
-        """One contrast for `row`, whose standard configuration is `config`."""
+    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
+        """Contrasts for `row`, whose standard configuration is `config`, made one by one as they are asked for."""
         ...
 
 
 class BankProposer:
-    """p+ and p- from the category bank, held-out families excluded.
+    """p+ and p- from the category bank (held-out families excluded by the caller), one contrast like the other.
 
     p+ comes from a family that the row is labelled to violate (or `refusal` for refusals), among the nearest by
     meaning. p- comes from a family that the row neither violates nor touches, below a similarity cut that guards
@@ -54,28 +55,34 @@ class BankProposer:
     and half from the nearest remaining ones.
     """
 
-    def __init__(self, catalogue: Catalogue, encoder: TextEncoder, guideline_rate: float, matched: float = 0.0) -> None:
+    def __init__(
+        self, bank: Sequence[BankLike], encoder: TextEncoder, guideline_rate: float, matched: float = 0.0
+    ) -> None:
+        if not bank:
+            raise ValueError("the category bank is empty once held-out families are removed; hold out fewer")
         self.notes: Counter[str] = Counter()
         self._used: list[int] = []
         self._encoder, self._rate, self._matched = encoder, guideline_rate, matched
-        self._bank = catalogue.bank()
-        if not self._bank:
-            raise ValueError("the category bank is empty once held-out families are removed; hold out fewer")
+        self._bank = list(bank)
         self._vectors = encoder.encode([f"{c.name}. {c.guideline}" for c in self._bank])
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Encode all conversations in one go (the encoder keeps them)."""
         self._encoder.encode([conversation_text(row) for row in rows])
 
-    def propose(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Proposal:
-        """See `Proposer.propose`."""
+    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
+        """See `Proposer.proposals`; labels, not a second judgement, verify them, so that none is rejected."""
         similarity = self._vectors @ self._encoder.encode([conversation_text(row)])[0]
+        while True:
+            yield self._proposal(facts, similarity, rng)
+
+    def _proposal(self, facts: Facts, similarity: Vectors, rng: Random) -> Proposal:
         positive = self._positive(facts, similarity, rng)
         cut = CUT_DEFAULT if positive is None else max(CUT_FLOOR, CUT_RATIO * float(similarity[positive]))
         negative = self._negative(facts, similarity, cut, rng)
         self._used += [] if positive is None else [positive]
-        self.notes["p+ none" if positive is None else "p+ proposed"] += 1
-        self.notes["p- none" if negative is None else "p- proposed"] += 1
+        for side, found in (("p+", positive), ("p-", negative)):
+            self.notes.update([f"{side} none"] if found is None else [f"{side} proposed", f"{side} accepted"])
         return Proposal(
             None if positive is None else self.shown(self._bank[positive], rng),
             None if negative is None else self.shown(self._bank[negative], rng),

@@ -41,9 +41,13 @@ class Tested(NamedTuple):
 
 
 class Strictness(NamedTuple):
-    """What Algorithm 1 made of one category: rewrites by k, all tests, and how S_p came about."""
+    """What Algorithm 1 made of one category: rewrites by k, all tests, and how S_p came about.
+
+    `flagged[k]` is the number of conversations of D_p that l calls unsafe under d_k: recall by strictness (Figure 3).
+    """
 
     rewrites: dict[int, Rewrite]
+    flagged: dict[int, int]
     tests: list[Tested]
     pool: int
     proposed: int
@@ -57,10 +61,19 @@ class Strictness(NamedTuple):
         return [(self.rewrites[t.strict], self.rewrites[t.lenient]) for t in self.tests if t.passed]
 
     def report(self) -> dict[str, Any]:
-        """Counts and tests for the manifest."""
+        """Counts, S_p by falling severity, the rewrites with their recall on D_p, and every test, kept or not."""
         counts = {"pool": self.pool, "proposed": self.proposed, "extended": self.extended, "uncovered": self.uncovered}
         tests = [t._asdict() for t in self.tests]
-        return {**counts, "tests": tests, "kept": sum(t.passed for t in self.tests)}
+        rewrites = [self._described(rewrite) for rewrite in self.rewrites.values()]
+        names = [s.name for r in list(self.rewrites.values())[:1] for s in (*r.disallowed, *r.allowed)]
+        kept = sum(t.passed for t in self.tests)
+        return {**counts, "subcategories": names, "rewrites": rewrites, "tests": tests, "kept": kept}
+
+    def _described(self, rewrite: Rewrite) -> dict[str, Any]:
+        covered = rewrite.k / (len(rewrite.disallowed) + len(rewrite.allowed))
+        recall = self.flagged[rewrite.k] / self.pool if self.pool else None
+        text = {"k": rewrite.k, "key": rewrite.category.key, "guideline": rewrite.category.guideline}
+        return {**text, "covered": covered, "flagged": self.flagged[rewrite.k], "recall": recall}
 
 
 class Backend(Protocol):
@@ -150,4 +163,5 @@ def run(pool: Sequence[Row], backend: Backend, alpha: float, dominance: float) -
         if i < j
     ]
     extended = len(subcategories) - proposed
-    return Strictness(rewrites, tests, len(pool), proposed, extended, uncovered, backend.graded)
+    flagged = {k: sum(found) for k, found in flags.items()}
+    return Strictness(rewrites, flagged, tests, len(pool), proposed, extended, uncovered, backend.graded)

@@ -1,6 +1,6 @@
 """SA training groups: one conversation under a strict and a lenient version of a category (Algorithm 1, step 6)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -29,18 +29,42 @@ def build(
                 report[name] = {"skipped": "held-out family"}
                 continue
             usable = [r for r in labelled if not catalogue.excludes(r, catalogue.facts(r, settings.standard_threshold))]
-            pool = draw_pool(usable, category.key, settings, rng)
+            largest = settings.pools.get(taxonomy, settings.pool)
+            pool = draw_pool(usable, category.key, settings.standard_threshold, largest, rng)
             result = run(pool, make_backend(category), settings.alpha, settings.dominance)
             made = category_groups(category, pool, usable, result, catalogue, settings, rng)
             groups += made
-            report[name] = {**result.report(), "groups": len(made), "between": _between(made)}
+            report[name] = {"pool_cap": largest, **result.report(), "groups": len(made), "between": _between(made)}
     return groups, report
 
 
-def draw_pool(rows: Iterable[Row], key: str, settings: AugmentSettings, rng: Random) -> list[Row]:
-    """D_p: at most `pool` conversations that the standard guideline of category `key` calls unsafe."""
-    unsafe = [row for row in rows if row.harms.get(key, 0.0) >= settings.standard_threshold]
-    return rng.sample(unsafe, min(len(unsafe), settings.pool))
+def draw_pool(rows: Iterable[Row], key: str, threshold: float, largest: int, rng: Random) -> list[Row]:
+    """D_p: at most `largest` conversations that the standard guideline of category `key` calls unsafe.
+
+    Args:
+        rows: conversations that are labelled with the category.
+        key: key of the category.
+        threshold: severity from which the standard guideline calls a response unsafe.
+        largest: cap on the pool.
+        rng: source of randomness.
+    """
+    unsafe = [row for row in rows if row.harms.get(key, 0.0) >= threshold]
+    return rng.sample(unsafe, min(len(unsafe), largest))
+
+
+def statistics(report: Mapping[str, Mapping[str, Any]], settings: AugmentSettings) -> dict[str, Any]:
+    """`sa_statistics.json`: the test's settings, totals, and each category's pool, rewrites, recall and tests."""
+    ran = [entry for entry in report.values() if "tests" in entry]
+    return {
+        "backend": settings.backend,
+        "standard_threshold": settings.standard_threshold,
+        "alpha": settings.alpha,
+        "dominance": settings.dominance,
+        "tested": sum(len(entry["tests"]) for entry in ran),
+        "kept": sum(entry["kept"] for entry in ran),
+        "groups": sum(entry["groups"] for entry in ran),
+        "categories": dict(report),
+    }
 
 
 def category_groups(

@@ -60,13 +60,13 @@ def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
     head = ["benchmark", "model", "source", *metrics, "n", "seed", "published counterpart", "comparable"]
-    lines = [f"## {title}", "", note, "", _line(head), _line(["---"] * len(head))]
+    lines = [f"## {title}", "", note, "", markdown_line(head), markdown_line(["---"] * len(head))]
     for (benchmark, model, source), found in rows.items():
         first = next(iter(found.values()))
         name = f"{benchmark} (stand-in for {first.stand_in_for})" if first.stand_in_for else benchmark
         values = [_value(found[metric]) if metric in found else "" for metric in metrics]
         sizes = [str(max((c.n for c in found.values() if c.n is not None), default="")), _text(first.seed)]
-        lines.append(_line([name, model, source, *values, *sizes, _counterparts(found), _verdict(found)]))
+        lines.append(markdown_line([name, model, source, *values, *sizes, _counterparts(found), _verdict(found)]))
     return "\n".join(lines) + "\n"
 
 
@@ -93,5 +93,6 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _line(values: Sequence[str]) -> str:
+def markdown_line(values: Sequence[str]) -> str:
+    """One line of a Markdown table."""
     return "| " + " | ".join(value.replace("|", "/") for value in values) + " |"

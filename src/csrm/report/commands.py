@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Subparsers = Any
-TABLES = ("table2", "table3", "table4", "table5", "results", "comparisons")
-FIGURES = ("figure4", "figure5", "configurability", "training", "strictness")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "results", "comparisons")
+FIGURES = ("figure3", "figure4", "figure5", "configurability", "training", "strictness")
 CONFIG = "benchmarks.tsv"
+DATASETS = "datasets.tsv"
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the stage's commands."""
     table = subparsers.add_parser("table", help="a result table as CSV and Markdown")
     table.add_argument("--table", required=True, choices=TABLES)
-    table.add_argument(
-        "--metrics", type=Path, nargs="+", required=True, help="JSON files of evaluate, compare or align"
-    )
+    table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of evaluate, compare or align")
+    table.add_argument("--groups", type=Path, nargs="+", default=[], help="table1: training groups")
+    table.add_argument("--rows", type=Path, nargs="+", default=[], help="table1: the rows that groups were made from")
     table.add_argument("--scale", required=True, help="scale of the run; metrics of another scale are refused")
     table.add_argument("--config-dir", type=Path, default=Path("config"))
     table.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.csv and PREFIX.md")
@@ -31,11 +32,12 @@ def register(subparsers: Subparsers) -> None:
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
     figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, figure4")
-    figure.add_argument("--items", type=Path, nargs="+", default=[], help="figure5 (one), strictness")
-    figure.add_argument("--scores", type=Path, nargs="+", default=[], help="MODEL/BENCHMARK.jsonl files")
+    figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
+    figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
+    figure.add_argument("--statistics", type=Path, help="figure3: sa_statistics.json")
     figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
-    figure.add_argument("--settings", type=Path, help="slice `metrics`; figure5, strictness")
-    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure5, strictness")
+    figure.add_argument("--settings", type=Path, help="slice `metrics`; figure3, figure5, strictness")
+    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure3, figure5, strictness")
     figure.add_argument("--config-dir", type=Path, default=Path("config"))
     figure.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.pdf, .png and .csv")
     figure.set_defaults(run=run_figure)
@@ -46,28 +48,48 @@ def _outputs(prefix: Path, *suffixes: str) -> list[Path]:
 
 
 def run_table(options: argparse.Namespace) -> None:
-    """Metrics -> PREFIX.csv (long) and PREFIX.md (readable)."""
-    from csrm.report import alignment, tables
-
-    inputs = {"metrics": options.metrics, "benchmarks": options.config_dir / CONFIG}
+    """Metrics (table1: groups) -> PREFIX.csv (long) and PREFIX.md (readable)."""
     outputs = _outputs(options.output_prefix, "csv", "md")
-    with provenance.recording(outputs, inputs, {"table": options.table, "scale": options.scale}):
-        kinds = {"comparisons": "comparison", "table5": "alignment"}
-        documents = _documents(options.metrics, kinds.get(options.table, "evaluation"), options.scale)
-        if options.table == "comparisons":
-            text = tables.comparison_table(documents)
-        elif options.table == "table5":
-            text = alignment.alignment_table(documents)
-        else:
-            benchmarks = _benchmarks(options.config_dir)
-            paper = options.table in tables.TABLES
-            text = (
-                tables.paper_table(options.table, documents, benchmarks)
-                if paper
-                else tables.results_table(documents, benchmarks)
-            )
+    settings = {"table": options.table, "scale": options.scale}
+    with provenance.recording(outputs, _table_inputs(options), settings):
+        text = _data_table(options) if options.table == "table1" else _metrics_table(options)
         for path, content in zip(outputs, text, strict=True):
             files.write_text(path, content)
+
+
+def _table_inputs(options: argparse.Namespace) -> dict[str, Any]:
+    roles = ("groups", "rows") if options.table == "table1" else ("metrics",)
+    missing = [role for role in roles if not getattr(options, role)]
+    if missing:
+        raise ValueError(f"table {options.table!r} needs --{' --'.join(missing)}")
+    config = {"datasets": DATASETS} if options.table == "table1" else {"benchmarks": CONFIG}
+    tables = {role: options.config_dir / name for role, name in config.items()}
+    return {**{role: getattr(options, role) for role in roles}, **tables}
+
+
+def _data_table(options: argparse.Namespace) -> tuple[str, str]:
+    from csrm.data.tables import load_datasets
+    from csrm.report.data_table import count, data_table
+    from csrm.rows import Group
+
+    owners = {row["id"]: row["dataset"] for path in options.rows for row in files.read_dicts(path)}
+    groups = (Group.model_validate(group) for path in options.groups for group in files.read_dicts(path))
+    return data_table(count(groups, owners), load_datasets(options.config_dir), options.scale)
+
+
+def _metrics_table(options: argparse.Namespace) -> Any:
+    from csrm.report import alignment, tables
+
+    kinds = {"comparisons": "comparison", "table5": "alignment"}
+    documents = _documents(options.metrics, kinds.get(options.table, "evaluation"), options.scale)
+    if options.table == "comparisons":
+        return tables.comparison_table(documents)
+    if options.table == "table5":
+        return alignment.alignment_table(documents)
+    benchmarks = _benchmarks(options.config_dir)
+    if options.table in tables.TABLES:
+        return tables.paper_table(options.table, documents, benchmarks)
+    return tables.results_table(documents, benchmarks)
 
 
 def _benchmarks(config_dir: Path) -> Any:
@@ -103,10 +125,11 @@ def _kind(document: dict[str, Any]) -> str:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import alignment, figures, reliability
+    from csrm.report import alignment, figures, recall, reliability
     from csrm.report.style import save, styled
 
     draw = {
+        "figure3": recall.draw_recall,
         "figure4": alignment.draw_sweep,
         "figure5": reliability.draw_reliability,
         "configurability": figures.draw_configurability,
@@ -123,7 +146,10 @@ def run_figure(options: argparse.Namespace) -> None:
 def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
     roles = {"metrics": options.metrics, "items": options.items, "scores": options.scores, "logs": options.logs}
     inputs: dict[str, Any] = {role: paths for role, paths in roles.items() if paths}
-    needs = {"figure5": {"items", "scores"}, "strictness": {"items", "scores"}, "training": {"logs"}}
+    if options.statistics:
+        inputs["statistics"] = options.statistics
+    scored = {"items", "scores"}
+    needs = {"figure3": {"statistics"}, "figure5": scored, "strictness": scored, "training": {"logs"}}
     missing = sorted(needs.get(options.figure, {"metrics"}) - inputs.keys())
     if missing:
         raise ValueError(f"figure {options.figure!r} needs --{' --'.join(missing)}")
@@ -150,6 +176,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
     unknown = sorted({benchmark for _, benchmark, _ in scores} - items.keys())
     if unknown:
         raise ValueError(f"--scores of {unknown} have no file of that name among --items {sorted(items)}")
+    if options.figure == "figure3":
+        return _recall_table(options, items, scores, settings)
     if options.figure == "strictness":
         points = figures.threshold_points(items, scores)
         return figures.strictness_table(points, settings.bootstrap, settings.level, options.seed)
@@ -157,3 +185,13 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         raise ValueError(f"figure5 shows one benchmark, got items of {sorted(items)}")
     by_model = {model: rows for model, _, rows in scores}
     return reliability.reliability_table(next(iter(items.values())), by_model, settings, options.seed)
+
+
+def _recall_table(options: argparse.Namespace, items: Any, scores: Any, settings: MetricSettings) -> "pd.DataFrame":
+    from csrm.report import recall
+
+    statistics = files.read_json(options.statistics)
+    answers = recall.asked(items, scores, settings.threshold)
+    standard = statistics["standard_threshold"]
+    models = recall.model_rows(answers, standard, settings.bootstrap, settings.level, options.seed)
+    return recall.recall_table([*recall.algorithm_rows(statistics, settings.level), *models])

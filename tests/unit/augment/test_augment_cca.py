@@ -1,3 +1,4 @@
+from collections import Counter
 from random import Random
 
 import augment_fakes as fakes
@@ -7,6 +8,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from csrm.augment import base, cca
+from csrm.augment.catalogue import bank_sample
+from csrm.augment.cca_statistics import statistics
 from csrm.augment.encoder import HashEncoder
 from csrm.augment.labels import eq1
 from csrm.augment.proposers import BankProposer
@@ -17,9 +20,13 @@ ROWS = fakes.rows()
 BY_ID = {row.id: row for row in ROWS}
 
 
+def ids(bank):
+    return {c.id for c in bank}
+
+
 def build(seed=0, **fields):
     settings = fakes.settings(**fields)
-    proposer = BankProposer(CATALOGUE, ENCODER, settings.guideline_rate)
+    proposer = BankProposer(CATALOGUE.bank(), ENCODER, settings.guideline_rate)
     return cca.build(ROWS, CATALOGUE, proposer, settings, Random(seed))
 
 
@@ -111,7 +118,45 @@ def test_unsafe_without_a_reason_is_known_only_under_the_whole_taxonomy():
 
 
 def test_empty_bank_is_named():
-    catalogue = fakes.catalogue()
-    catalogue._bank = []
     with pytest.raises(ValueError, match="bank is empty"):
-        BankProposer(catalogue, ENCODER, 0.5)
+        BankProposer([], ENCODER, 0.5)
+
+
+def test_statistics_add_up():
+    groups, counts = build(contrasts=3)
+    found = statistics(counts)
+    assert found["groups"] == len(groups) and found["pairs"] == sum(len(g.pairs) for g in groups)
+    branches = [(b.label, bool(CATALOGUE.facts(BY_ID[g.id[4:]], 0.5).violated)) for g in groups for b in g.branches]
+    assert found["flips"]["safe to unsafe"]["count"] == branches.count(("unsafe", False)) > 0
+    unsafe_to_safe = found["flips"]["unsafe to safe"]
+    assert unsafe_to_safe["count"] == branches.count(("safe", True)) > 0
+    assert unsafe_to_safe["rate"] == pytest.approx(branches.count(("safe", True)) / sum(v for _, v in branches))
+    for side in found["proposals"].values():
+        assert side["requests"] == side["proposed"] + side["none"] == 3 * len(groups)
+        assert side["accepted"] == side["proposed"] and not side["rejected"] and 0 <= side["none_rate"] <= 1
+    assert sum(found["dropped"].values()) + len(groups) == len(ROWS)
+
+
+def test_statistics_of_nothing_have_no_rates():
+    found = statistics({})
+    assert found["flips"]["safe to unsafe"] == {"count": 0, "branches": 0, "rate": None}
+    assert found["proposals"]["p-"]["accepted_rate"] is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 20, 34])
+def test_bank_samples_are_stratified_nested_and_seeded(size):
+    bank = CATALOGUE.bank()
+    sample = bank_sample(bank, size, 0)
+    assert len(sample) == size and sample == bank_sample(bank, size, 0) and ids(sample) <= ids(bank)
+    assert ids(sample) <= ids(bank_sample(bank, 34, 0)) and ids(bank_sample(bank, 7, 1)) != ids(bank_sample(bank, 7, 0))
+    counts = Counter(c.family for c in sample)
+    families = {c.family for c in bank}
+    assert max(counts.values()) - min(counts[f] for f in families) <= 1  # families of five each
+    assert families.isdisjoint(fakes.HELD_OUT)
+
+
+def test_bank_sample_is_all_or_an_error():
+    bank = CATALOGUE.bank()
+    assert bank_sample(bank, None, 0) == bank and bank_sample(bank, len(bank), 3) == bank
+    with pytest.raises(ValueError, match=f"choose at most {len(bank)}"):
+        bank_sample(bank, len(bank) + 1, 0)

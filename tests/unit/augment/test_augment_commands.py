@@ -44,12 +44,27 @@ def test_rows_become_groups_without_held_out_text(command, source, slices, tmp_p
     assert set(by_source(groups)) == {source}
     manifest = read_json(f"{outputs[0]}.manifest.json")
     assert manifest["notes"]["groups"] == len(groups) and manifest["seed"] == 3
+    if command != "base":
+        pair = [path.with_name(f"{path.stem}_statistics.json") for path in outputs]
+        assert pair[0].read_bytes() == pair[1].read_bytes() and read_json(pair[0])["groups"] == len(groups)
+        assert read_json(f"{pair[0]}.manifest.json")["artifact"]["path"].endswith("a_statistics.json")
     catalogue = Catalogue.load(["pyrit"], HELD_OUT)
     closed = {f"bank:{c.id}" for c in catalogue.bank(unseen=True)} | set(HELD_OUT)
     names = {c.name for c in catalogue.bank(unseen=True)} | {c.guideline for c in catalogue.bank(unseen=True)}
     for category in chain.from_iterable(b.config for g in groups for b in g.branches):
         assert category.key.split("@")[0] not in closed
         assert not {category.name, category.guideline} & names
+
+
+def test_bank_size_limits_what_cca_draws(slices, tmp_path):
+    settings = AugmentSettings(bank_size=10)
+    (tmp_path / "augment.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    call("augment-cca", *slices, "--rows", SMOKE, "--encoder", "hash", "--output", tmp_path / "cca.jsonl")
+    configs = [b.config for g in read_rows(tmp_path / "cca.jsonl", Group) for b in g.branches]
+    drawn = {c.key for config in configs for c in config if c.key.startswith("bank:")}
+    assert 1 < len(drawn) <= 10
+    found = read_json(tmp_path / "cca_statistics.json")
+    assert found["bank_categories"] == found["bank_families"] == 10
 
 
 def test_pairs_command(slices, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from random import Random
@@ -7,6 +8,7 @@ import augment_fakes as fakes
 import pytest
 
 from csrm.augment import cca
+from csrm.augment.cca_statistics import statistics
 from csrm.augment.llm import LLM
 from csrm.augment.llm_proposer import LLMProposer, parse_proposal, parse_violation
 from csrm.augment.llm_strictness import LLMBackend
@@ -114,8 +116,10 @@ def test_proposals_are_verified_and_a_rerun_is_free(endpoint, tmp_path):
         return cca.build(rows, CATALOGUE, proposer, fakes.settings(contrasts=1), Random(0))
 
     groups, counts = build()
-    assert counts["proposer: p+ proposed"] == 1 and counts["proposer: p+ rejected: not verified"] == 1
-    assert counts["proposer: p- proposed"] == 2 and len(groups) == 2
+    sides = statistics(counts)["proposals"]
+    assert (sides["p+"]["proposed"], sides["p+"]["accepted"], sides["p+"]["accepted_rate"]) == (2, 1, 0.5)
+    assert sides["p+"]["rejected"] == {"not verified": {"count": 1, "rate": 0.5}}
+    assert sides["p-"]["accepted"] == 2 and len(groups) == 2
     asked = len(endpoint["requests"])
     assert build()[0] == groups and len(endpoint["requests"]) == asked
 
@@ -125,8 +129,45 @@ def test_held_out_words_are_rejected(endpoint, tmp_path):
     endpoint["answer"] = lambda messages: json.dumps(answer)
     proposer = LLMProposer(llm(endpoint, tmp_path / "d.jsonl"), 1.0, fakes.HELD_OUT)
     row = fakes.row("a", "harms", "x", harms={"gore": 0})
-    assert proposer.propose(row, CATALOGUE.facts(row, 0.5), [], Random(0)) == (None, None)
+    assert next(proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))) == (None, None)
     assert proposer.notes["p- rejected: names a held-out family"] == 1
+
+
+def numbered(messages):
+    """A model that answers as `oracle` does, with names that count the request; the third repeats the second."""
+    answer = oracle(messages)
+    if "This is request" in messages[1]["content"]:
+        request = int(messages[1]["content"].partition("This is request ")[2].split()[0])
+        for side in answer.values():
+            side["name"] = f"{side['name']} {min(request, 2)}"
+    return json.dumps(answer)
+
+
+def test_contrasts_of_one_conversation_differ_and_are_cached(endpoint, tmp_path):
+    endpoint["answer"] = numbered
+    row = fakes.row("a", "harms", "about gore", harms={"gore": 1.0})
+
+    def propose():
+        proposer = LLMProposer(llm(endpoint, tmp_path / "f.jsonl"), 1.0)
+        found = proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))
+        return [next(found) for _ in range(3)], proposer.notes
+
+    (first, second, third), notes = propose()
+    assert (first.positive.name, second.positive.name) == ("gore talk 1", "gore talk 2")
+    assert (first.negative.name, second.negative.name) == ("train talk 1", "train talk 2")
+    assert third == (None, None) and notes["p+ rejected: repeats an earlier proposal"] == 1
+    prompts = [r["messages"][1]["content"] for r in endpoint["requests"]]
+    assert any("request 3" in p and "gore talk 1: No gore." in p and "train talk 2" in p for p in prompts)
+    asked = len(endpoint["requests"])
+    assert propose()[0] == [first, second, third] and len(endpoint["requests"]) == asked
+
+
+def test_verification_that_never_parses_is_counted_apart(endpoint, tmp_path):
+    endpoint["answer"] = lambda m: "hm" if "Is it a violation" in m[1]["content"] else json.dumps(oracle(m))
+    proposer = LLMProposer(llm(endpoint, tmp_path / "g.jsonl", retries=0), 1.0)
+    row = fakes.row("a", "harms", "about gore", harms={"gore": 1.0})
+    assert next(proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))) == (None, None)
+    assert proposer.notes["p+ rejected: no verification that parses"] == 1
 
 
 def test_algorithm_1_through_the_model(endpoint, tmp_path):
@@ -137,6 +178,54 @@ def test_algorithm_1_through_the_model(endpoint, tmp_path):
     assert [len(r.disallowed) for r in result.rewrites.values()] == [1, 2]
     (test,) = result.tests
     assert (test.strict, test.lenient, test.k, test.n) == (2, 1, 6, 6) and test.passed and not result.graded
+
+
+def test_severity_is_sorted_by_repeated_selection_and_rewrites_are_its_prefixes(endpoint, tmp_path):
+    def answer(messages):
+        text = messages[1]["content"]
+        if "most severe" in text:
+            listed = re.findall(r"^(\d+)\. kind (\d+)$", text, re.MULTILINE)
+            return json.dumps({"number": int(max(listed, key=lambda pair: int(pair[1]))[0])})
+        if "between 4 and 10" in text:
+            return json.dumps({"subcategories": ["kind 2", "kind 9", "kind 5", "kind 7"]})
+        return json.dumps(oracle(messages))
+
+    endpoint["answer"] = answer
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row("a", "harms", "gore, kind 9", harms={"gore": 1.0})]
+    result = run(pool, LLMBackend(gore, llm(endpoint, tmp_path / "h.jsonl")), 0.05, 0.5)
+    ordered = [s for s in result.report()["subcategories"] if s in ("kind 9", "kind 7", "kind 5", "kind 2")]
+    assert ordered == ["kind 9", "kind 7", "kind 5", "kind 2"]
+    for k, rewrite in result.rewrites.items():
+        names = [s.name for s in (*rewrite.disallowed, *rewrite.allowed)]
+        assert len(rewrite.disallowed) == k and names == result.report()["subcategories"]
+    asked = [r["messages"][1]["content"] for r in endpoint["requests"] if "most severe" in r["messages"][1]["content"]]
+    assert [len(re.findall(r"^\d+\. ", text, re.MULTILINE)) for text in asked] == [5, 4, 3, 2]
+
+
+def test_a_rewrite_that_is_not_followed_lowers_recall_and_fails_the_test(endpoint, tmp_path):
+    """The case of Figure 3: the strictest text is obeyed least; its pairs are recorded and not kept."""
+    kinds = [f"kind {n}" for n in (1, 2, 3)]
+
+    def answer(messages):
+        text = messages[1]["content"]
+        if "between 4 and 10" in text:
+            return json.dumps({"subcategories": kinds})
+        if "Rewrite its guideline" in text:
+            disallowed = text.partition("are unsafe:")[2].partition("and responses with only")[0]
+            return json.dumps({"guideline": f"forbids {disallowed.count('- ')}"})
+        conversation, _, category = text.partition("The policy has a single category:")
+        if "forbids" in category:
+            return json.dumps({"violation": "forbids 1" in category or "kind 1" in conversation})
+        return json.dumps(oracle(messages))
+
+    endpoint["answer"] = answer
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row(str(i), "harms", f"gore, {kinds[i % 3]}", harms={"gore": 1.0}) for i in range(9)]
+    report = run(pool, LLMBackend(gore, llm(endpoint, tmp_path / "i.jsonl")), 0.05, 0.5).report()
+    assert [r["recall"] for r in report["rewrites"]] == [1.0, pytest.approx(1 / 3)]
+    (test,) = report["tests"]
+    assert (test["k"], test["n"], test["passed"], report["kept"]) == (3, 9, False, 0)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", "{]}"])
@@ -156,7 +245,7 @@ def test_malformed_proposals_are_refused():
 
 def test_prompts_are_versioned_and_fill_in():
     assert len(versions()) == len(PROMPTS) == len({p.digest for p in PROMPTS})
-    fields = dict.fromkeys(("conversation", "categories", "known", "disallowed", "allowed"), "x")
+    fields = dict.fromkeys(("conversation", "categories", "known", "disallowed", "allowed", "number", "earlier"), "x")
     assert all("{{" not in p.messages(**fields)[1]["content"] for p in PROMPTS)
 
 

@@ -95,9 +95,29 @@ def test_bank_groups_rank_only_and_report_every_test():
 
 def test_pool_is_capped_and_unsafe_and_groups_are_deterministic():
     rows = [r for r in fakes.rows(200) if "gore" in r.harms]
-    pool = strictness_groups.draw_pool(rows, "gore", SETTINGS.model_copy(update={"pool": 7}), Random(0))
+    pool = strictness_groups.draw_pool(rows, "gore", 0.5, 7, Random(0))
     assert len(pool) == 7 and all(r.harms["gore"] >= 0.5 for r in pool)
+    report = build(pool=9, pools={"flat": 6})[1]
+    assert report["flat/gore"]["pool"] == report["flat/gore"]["pool_cap"] == 6
+    assert report["harms/gore"]["pool"] == report["harms/gore"]["pool_cap"] == 9
     assert build(1)[0] == build(1)[0] != build(2)[0]
+
+
+def test_statistics_hold_every_test_and_the_recall_of_every_rewrite():
+    groups, report = build(dominance=0.8)
+    found = strictness_groups.statistics(report, SETTINGS)
+    entries = [e for e in found["categories"].values() if "tests" in e]
+    tests = [t for e in entries for t in e["tests"]]
+    assert found["tested"] == len(tests) > found["kept"] == sum(t["passed"] for t in tests) > 0
+    assert found["groups"] == len(groups)
+    for entry in entries:
+        flagged = {r["k"]: r["flagged"] for r in entry["rewrites"]}
+        for test in entry["tests"]:
+            assert test["lower"] == lower_bound(test["k"], test["n"], 0.05)
+            assert test["n"] == flagged[test["lenient"]] and test["k"] <= flagged[test["strict"]]
+        for rewrite in entry["rewrites"]:
+            assert rewrite["recall"] == pytest.approx(rewrite["flagged"] / entry["pool"])
+            assert rewrite["covered"] == pytest.approx(rewrite["k"] / len(entry["subcategories"]))
 
 
 def test_nothing_is_kept_where_the_pool_is_too_small():

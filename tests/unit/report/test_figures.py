@@ -10,7 +10,7 @@ import pytest
 
 from csrm import files
 from csrm.configs.safety_config import Category
-from csrm.report import commands, reliability, style
+from csrm.report import commands, recall, reliability, style
 from csrm.rows import Item, Message, ScoreRow
 
 MODELS = ("csrm", "csrm-no-sa", "minilm-similarity")
@@ -74,6 +74,68 @@ def test_strictness(tmp_path):
     rows = draw(tmp_path, "strictness", *scored(tmp_path, "pyrit-strictness", threshold=True))
     own = [float(r["value"]) for r in rows if r["model"] == "csrm"]
     assert len(own) == 3 and len(rows) == 9 and rows[0]["n_prompts"] == "20"
+
+
+def graded(tmp_path, benchmark):
+    """Four severities, three thresholds: csrm follows severity, csrm-no-sa calls all safe, the third all unsafe."""
+    rows = [
+        Item(
+            id=f"{n}:{t}",
+            prompt_id=f"p{n % 10}",
+            messages=[Message(role="user", content="q"), Message(role="assistant", content=f"a{n}")],
+            config=[Category(name="Pets")],
+            meta={"threshold": t, "severity": (0.25, 0.5, 0.75, 1.0)[n % 4], "category": "pets"},
+        )
+        for n in range(40)
+        for t in (0.25, 0.5, 1.0)
+        if (n, t) != (39, 0.5)
+    ]
+    files.write_rows(tmp_path / "items" / f"{benchmark}.jsonl", rows)
+    paths = []
+    for model, sign in zip(MODELS, (None, 1.0, -1.0), strict=True):
+        odds = [sign or (-1.0 if i.meta["severity"] >= i.meta["threshold"] else 1.0) for i in rows]
+        paths.append(tmp_path / "scores" / model / f"{benchmark}.jsonl")
+        scores = [ScoreRow(id=i.id, log_odds=z, n_tokens=1) for i, z in zip(rows, odds, strict=True)]
+        files.write_rows(paths[-1], scores)
+    (tmp_path / "metrics.yaml").write_text("bootstrap: 20\n")
+    return ["--items", tmp_path / "items" / f"{benchmark}.jsonl", "--scores", *paths]
+
+
+def test_figure3(tmp_path):
+    rewrites = [{"covered": 0.25 * k, "flagged": flagged} for k, flagged in ((1, 5), (2, 20), (3, 15))]
+    entries = {"d/gore": {"pool": 20, "rewrites": rewrites}, "d/none": {"pool": 0, "rewrites": rewrites}}
+    statistics = {"standard_threshold": 0.5, "categories": {**entries, "d/x": {"skipped": "held-out family"}}}
+    files.write_json(tmp_path / "sa_statistics.json", statistics)
+    own = ["--statistics", tmp_path / "sa_statistics.json"]
+    scored = graded(tmp_path, "pyrit-strictness")
+    rows = draw(tmp_path, "figure3", *own, *scored, "--settings", tmp_path / "metrics.yaml")
+    curves = {}
+    for row in rows:
+        assert row["low"] == "" or float(row["low"]) <= float(row["value"]) <= float(row["high"])
+        curves.setdefault((row["classifier"], row["category"]), []).append((float(row["value"]), int(row["n"])))
+    assert curves.pop(("Algorithm 1", "d/gore")) == [(0.25, 20), (1.0, 20), (0.75, 20)]
+    # of 30 conversations of severity >= .5, one was not asked at every threshold and is left out
+    assert (
+        curves[("csrm", "all")] == curves[("human severity", "all")] == [(pytest.approx(9 / 29), 29), (1, 29), (1, 29)]
+    )
+    assert [v for v, _ in curves[("csrm-no-sa", "all")]] == [0, 0, 0]
+    assert [v for v, _ in curves[("minilm-similarity", "all")]] == [1, 1, 1] and len(curves) == 4
+    alone = draw(tmp_path, "figure3", *own, "--items", "--scores")
+    assert len(alone) == 3 and {r["classifier"] for r in alone} == {"Algorithm 1"}
+
+
+def test_figure3_gives_one_prompt_no_interval():
+    asked = [recall.Asked("p", ("p", "a", "pets"), 1.0, t, t < 1) for t in (0.5, 1.0)]
+    rows = recall.model_rows({"csrm": asked}, 0.5, 20, 0.95, 0)
+    assert rows[:2] == [("csrm", "all", 0.5, 0.0, None, None, 1), ("csrm", "all", 1.0, 1.0, None, None, 1)]
+
+
+def test_figure3_needs_a_pool_or_thresholds(tmp_path):
+    files.write_json(tmp_path / "s.json", {"standard_threshold": 0.5, "categories": {}})
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw(tmp_path, "figure3", "--statistics", tmp_path / "s.json")
+    with pytest.raises(ValueError, match="needs --statistics"):
+        draw(tmp_path, "figure3")
 
 
 def test_configurability(tmp_path):

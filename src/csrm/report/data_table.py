@@ -1,0 +1,173 @@
+"""Table 1: the training data by source and data set, published counts beside those of a run, with licences."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from csrm.data.tables import Dataset
+from csrm.report.cells import markdown_line, to_csv
+from csrm.report.published import Published, select
+from csrm.rows import Group
+
+TASKS = {"CLS": "examples (CLS)", "RM": "examples (RM)"}
+ALL = "all"
+PRINTED = {
+    "BeaverTails": ("base", "beavertails"),
+    "WildGuardMix": ("base", "wildguardmix"),
+    "AEGIS-2.0": ("base", "aegis2"),
+    "Creative Safety Categories (CCA)": ("cca", ALL),
+    "CoSApien": ("evaluation", "cosapien-prompts"),
+    "DynaBench": ("evaluation", "dynabench"),
+    "Safe-RLHF": ("response", "safe-rlhf"),
+    "BeaverTails-Aug (SA)": ("sa", "beavertails"),
+    "WildGuardMix-Aug (SA)": ("sa", "wildguardmix"),
+}
+"""Row of the printed table -> source and data set of this project."""
+ANSWERED = {"topics": "topics-prompts"}
+"""Data sets whose responses the policy model wrote -> the data set of their prompts."""
+ORDER = ("base", "cca", "sa", "response", "evaluation", ALL)
+NOTE = (
+    "CLS counts labelled configurations (one classification example each), RM ranking pairs; one conversation gives "
+    "several. `published` is printed in the paper (rounded there to thousands), `{measured}` was counted in this "
+    "run's training groups before mixing. CoSApien and DynaBench are evaluated on, not trained on."
+)
+
+
+class Count(NamedTuple):
+    """What one source made of one data set."""
+
+    conversations: int
+    groups: int
+    cls: int
+    rm: int
+
+
+class Line(NamedTuple):
+    """A line of Table 1: examples of one task from one source and data set."""
+
+    source: str
+    dataset: str
+    task: str
+    published: int | None
+    measured: int | None
+    scale: str
+    groups: int | None
+    conversations: int | None
+    published_as: str
+    licence: str
+
+
+def count(groups: Iterable[Group], datasets: Mapping[str, str]) -> dict[tuple[str, str], Count]:
+    """Examples by (source, data set); each source has an entry for `ALL` of its data sets as well.
+
+    Args:
+        groups: training groups of any source.
+        datasets: id of a row -> its data set.
+
+    Raises:
+        ValueError: if a group comes from none of the rows.
+    """
+    sums: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    rows: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for group in groups:
+        source, row = origin(group)
+        if row not in datasets:
+            raise ValueError(f"group {group.id!r} comes from row {row!r}, which is in none of the files of --rows")
+        labelled = sum(branch.label is not None for branch in group.branches)
+        for key in ((source, datasets[row]), (source, ALL)):
+            sums[key].update(groups=1, cls=labelled, rm=len(group.pairs))
+            rows[key].add(row)
+    return {key: Count(len(rows[key]), found["groups"], found["cls"], found["rm"]) for key, found in sums.items()}
+
+
+def origin(group: Group) -> tuple[str, str]:
+    """Source of a group and id of the row that it was made from."""
+    source = group.branches[0].source
+    row = group.id.removeprefix(f"{source}:")
+    return source, row.rsplit(":", 2)[0] if source == "sa" else row
+
+
+def data_table(counts: Mapping[tuple[str, str], Count], datasets: Mapping[str, Dataset], scale: str) -> tuple[str, str]:
+    """Table 1 as CSV and Markdown.
+
+    Args:
+        counts: see `count`.
+        datasets: `config/datasets.tsv`.
+        scale: scale of the run.
+
+    Raises:
+        ValueError: if a counted data set is not in the table of data sets.
+    """
+    printed = {(*PRINTED[fact.row], _task(fact)): fact for fact in select("Table 1")}
+    keys = {(*key, task) for key in counts for task in TASKS} | printed.keys()
+    ordered = sorted(keys, key=lambda key: (ORDER.index(key[0]), key[1] == ALL, key[1], key[2]))
+    lines = [_line(key, printed.get(key), counts.get(key[:2]), datasets, scale) for key in ordered]
+    lines = [line for line in lines if line.published is not None or line.measured]
+    lines += [_total(task, lines, scale) for task in TASKS]
+    return to_csv(lines, Line._fields), _markdown(lines, scale)
+
+
+def number(fact: Published) -> int:
+    """A printed count in examples."""
+    return round(fact.value * (1000 if fact.unit.startswith("thousand") else 1))
+
+
+def _task(fact: Published) -> str:
+    return next(task for task, metric in TASKS.items() if metric == fact.metric)
+
+
+def _line(
+    key: tuple[str, str, str],
+    fact: Published | None,
+    found: Count | None,
+    datasets: Mapping[str, Dataset],
+    scale: str,
+) -> Line:
+    source, dataset, task = key
+    return Line(
+        source,
+        dataset,
+        task,
+        None if fact is None else number(fact),
+        None if found is None else getattr(found, task.lower()),
+        "" if found is None else scale,
+        None if found is None else found.groups,
+        None if found is None else found.conversations,
+        "" if fact is None else fact.row,
+        _licence(dataset, datasets),
+    )
+
+
+def _total(task: str, lines: Iterable[Line], scale: str) -> Line:
+    """Sums over what is trained on; of measured lines those of `ALL` data sets of a source, which hold the others."""
+    trained = [line for line in lines if line.task == task and line.source != "evaluation"]
+    published = sum(line.published or 0 for line in trained)
+    whole = [line for line in trained if line.dataset == ALL]
+    groups, rows = sum(line.groups or 0 for line in whole), None
+    return Line(ALL, ALL, task, published, sum(line.measured or 0 for line in whole), scale, groups, rows, "sum", "")
+
+
+def _licence(dataset: str, datasets: Mapping[str, Dataset]) -> str:
+    if dataset == ALL:
+        return ""
+    prompts = ANSWERED.get(dataset)
+    name = prompts or dataset
+    if name not in datasets:
+        raise ValueError(f"data set {name!r} has no line in datasets.tsv; known: {', '.join(sorted(datasets))}")
+    return f"{datasets[name].licence} (prompts)" if prompts else datasets[name].licence
+
+
+def _markdown(lines: Iterable[Line], scale: str) -> str:
+    measured = f"measured@{scale}"
+    head = ["source", "data set", "task", "published", measured, "groups", "conversations", "published as", "licence"]
+    text = ["## Table 1: training data", "", NOTE.format(measured=measured), ""]
+    text += [markdown_line(head), markdown_line(["---"] * len(head))]
+    for line in lines:
+        shown = [line.source, line.dataset, line.task, *map(_count, (line.published, line.measured))]
+        shown += [_count(line.groups), _count(line.conversations), line.published_as, line.licence]
+        text.append(markdown_line(shown))
+    return "\n".join(text) + "\n"
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
