@@ -33,8 +33,8 @@ class DataSettings(Section):
     test_share: Share = Field(0.25, description="share of prompts kept for the test split")
     validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
     row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
-    max_response_words: int = Field(60, ge=1, description="responses are cut to so many words, and counted")
-    max_prompt_words: int = Field(40, ge=1, description="longer prompts keep their last so many words, and are counted")
+    max_response_words: int = Field(45, ge=1, description="responses are cut to so many words, and counted")
+    max_prompt_words: int = Field(30, ge=1, description="longer prompts keep their last so many words, and are counted")
 
 
 class LLMSettings(Section):
@@ -57,14 +57,14 @@ class AugmentSettings(Section):
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
-    matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
+    matched_negatives: Share = Field(0.0, description="share of p- that are drawn as often as they were p+ elsewhere")
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
-    max_standard: int = Field(6, ge=1, description="largest number of categories of a standard configuration (base)")
+    max_standard: int = Field(3, ge=1, description="largest number of categories of a standard configuration (base)")
     guideline_rate: Share = Field(0.3, description="probability that a bank category is shown with its guideline")
     bank_size: int | None = Field(
         None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
     )
-    contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
+    contrasts: int = Field(1, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
     contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
     dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
@@ -114,9 +114,9 @@ class TrainSettings(Section):
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
     learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(48, ge=1, description="optimiser steps")
-    batch_groups: int = Field(8, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(4, ge=1, description="groups in one forward pass; the rest is accumulated")
+    steps: int = Field(44, ge=1, description="optimiser steps")
+    batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
+    device_groups: int = Field(6, ge=1, description="groups in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(6, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
@@ -150,7 +150,7 @@ class ScoreSettings(Section):
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
     max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
-    item_cap: int | None = Field(160, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
+    item_cap: int | None = Field(120, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
 
 
 class MetricSettings(Section):

@@ -92,7 +92,7 @@ def test_contrast_pairs_can_be_switched_off():
 
 
 def test_base_holds_the_whole_standard_configuration():
-    groups, counts = base.build(ROWS, CATALOGUE, fakes.settings(), Random(0))
+    groups, counts = base.build(ROWS, CATALOGUE, fakes.settings(max_standard=6), Random(0))
     assert counts["branches labelled unsafe"] > 0 and counts["branches labelled safe"] > 0
     for group in groups:
         row, (branch,) = BY_ID[group.id.removeprefix("base:")], group.branches
