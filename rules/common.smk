@@ -3,7 +3,8 @@
 # Outputs: <outdir>/config/<stage>.yaml, rewritten only when their content changes
 import os
 
-from csrm.bench.registry import load_benchmarks
+from csrm.bench.baselines import BASELINES
+from csrm.bench.registry import get_benchmark, load_benchmarks
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
@@ -18,25 +19,31 @@ write_slices(S)
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
+# Items are also made of the validation split, to calibrate on; it is no result.
+ITEM_SETS = {**BENCHMARKS, S.score.validation: get_benchmark("config", S.score.validation)}
 VARIANTS = list(S.train.variants)
 REFERENCE = VARIANTS[0]
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b.builder != "pseudo-response"]
 DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
 ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
-# Data sets that only benchmarks read; `test` and `pairs` are splits of the training sets.
-BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs"})
-TABLES = ["results", "comparisons", "table2", "table3", "table5"]
+# Data sets that only benchmarks read; `test`, `validation` and `pairs` are splits of the training sets.
+BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs", "validation"})
+OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
+TABLES = ["results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
+TABLES += ["calibration"] * bool(S.score.calibrated)
 FIGURES = ["configurability", "training", "strictness", "figure4", "figure5"]
 
 
 wildcard_constraints:
     raw="|".join(sorted({m.raw for m in [*DATASETS.values(), *MODELS.values()] if m.raw})),
     dataset="|".join(DATASETS),
-    benchmark="|".join(BENCHMARKS),
+    benchmark="|".join(ITEM_SETS),
     variant="|".join(VARIANTS),
     model="|".join(SCORED),
+    other="|".join(SCORED),
     lm="|".join(LANGUAGE_MODELS),
     baseline="|".join(set(SCORED) - set(LANGUAGE_MODELS)) or "none",
     config_id="|".join(S.align.configs),
@@ -65,8 +72,9 @@ def raw_inputs(dataset_id):
 
 def benchmark_rows(benchmark_id):
     """Files of rows that a benchmark is built from."""
-    places = {"test": f"{S.outdir}/interim/split/test.jsonl", "pairs": f"{S.outdir}/interim/pairs/test.jsonl"}
-    return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in BENCHMARKS[benchmark_id].rows]
+    places = {name: f"{S.outdir}/interim/split/{name}.jsonl" for name in ("test", "validation")}
+    places["pairs"] = f"{S.outdir}/interim/pairs/test.jsonl"
+    return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in ITEM_SETS[benchmark_id].rows]
 
 
 def raw_option(dataset_id):
@@ -79,6 +87,7 @@ PAIRS = bool(S.data.response_pairs)
 TRAIN_SPLITS = ["<out>/interim/split/train.jsonl", *["<out>/interim/pairs/train.jsonl"] * PAIRS]
 HELD_BACK = [
     "<out>/interim/split/test.jsonl",
+    "<out>/interim/split/validation.jsonl",
     *["<out>/interim/pairs/test.jsonl"] * PAIRS,
     *expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
 ]

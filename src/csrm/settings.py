@@ -127,10 +127,17 @@ class TrainSettings(Section):
 class ScoreSettings(Section):
     """Scoring of benchmark items."""
 
-    models: list[str] = Field(["zero-shot", "minilm-similarity"], description="baselines scored beside the variants")
+    models: list[str] = Field(
+        ["zero-shot", "minilm-similarity", "minilm-lr", "minilm-lr-no-config", "tfidf-lr", "keyword"],
+        description="baselines scored beside the variants: zero-shot, names of csrm.bench.baselines",
+    )
     benchmarks: list[str] = Field(
         ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "topics-seen", "topics-unseen"],
         description="benchmarks in config/benchmarks.tsv",
+    )
+    validation: str = Field("pyrit-validation", description="benchmark of validation rows to calibrate models on")
+    calibrated: list[str] = Field(
+        ["csrm", "zero-shot", "minilm-lr"], description="models that are calibrated (none: the step is left out)"
     )
     token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
@@ -145,6 +152,9 @@ class MetricSettings(Section):
     threshold: float = Field(0.0, description="safe iff log-odds > threshold")
     bootstrap: int = Field(1000, ge=10, description="resamples, clustered by prompt")
     level: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    target_fprs: list[Share] = Field(
+        [0.01, 0.05, 0.1], description="false positive rates (safe called unsafe) that thresholds are recommended for"
+    )
 
 
 class SamplingSettings(Section):
@@ -193,6 +203,17 @@ class Settings(Section):
     score: ScoreSettings = ScoreSettings()
     metrics: MetricSettings = MetricSettings()
     align: AlignSettings = AlignSettings()
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> "Settings":
+        scored = [*self.train.variants, *self.score.models]
+        unknown = sorted(set(self.score.calibrated) - set(scored))
+        if unknown:
+            raise ValueError(
+                f"score.calibrated names {unknown}, which are not scored: choose among train.variants and score.models "
+                f"{scored}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _thresholds(self) -> "Settings":

@@ -19,11 +19,12 @@ Subparsers = Any
 
 def register(subparsers: Subparsers) -> None:
     """Add the stage's commands."""
-    from csrm.bench import baseline_commands
+    from csrm.bench import baseline_commands, calibration_commands
 
     _add_build(subparsers)
     baseline_commands.register(subparsers)
     _add_evaluate(subparsers)
+    calibration_commands.register(subparsers)
     _add_compare(subparsers)
 
 

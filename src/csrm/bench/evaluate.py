@@ -168,7 +168,7 @@ def compare(
     names: Sequence[str] = ("auroc", "pair_accuracy"),
 ) -> dict[str, Any]:
     """Differences a - b with paired, prompt-clustered intervals."""
-    a, b = (_sample(items, scores, settings) for scores in (scores_a, scores_b))
+    a, b = (sample_of(items, scores, settings) for scores in (scores_a, scores_b))
     weights = prompt_weights(a.n_prompts, settings.bootstrap, np.random.default_rng(seed))
     return {
         "seed": seed,
@@ -179,6 +179,7 @@ def compare(
     }
 
 
-def _sample(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
+def sample_of(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
+    """The sample of a file of items and a file of scores."""
     values = [row.log_odds for row in join(items, scores)]
     return make_sample(items, values, settings.threshold, is_hard(values))

@@ -114,9 +114,8 @@ def test_commands_fit_once_and_score(tmp_path):
         chosen.run(chosen)
 
     for name in ("one", "two"):
-        run(
-            f"fit-baseline --baseline minilm-lr --groups {tmp_path}/groups.jsonl --encoder hash --output {tmp_path}/{name}"
-        )
+        line = f"fit-baseline --baseline minilm-lr --groups {tmp_path}/groups.jsonl --encoder hash"
+        run(f"{line} --output {tmp_path}/{name}")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     line = f"score-baseline --baseline minilm-lr --items {tmp_path}/items.jsonl --encoder hash"
     run(f"{line} --fitted {tmp_path}/one --output {tmp_path}/scores.jsonl")
