@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Subparsers = Any
-TABLES = ("table2", "table3", "table4", "table5", "results", "comparisons")
+TABLES = ("table2", "table3", "table4", "table5", "results", "comparisons", "summary", "calibration")
 FIGURES = ("figure4", "figure5", "configurability", "training", "strictness")
 CONFIG = "benchmarks.tsv"
+KINDS = {"comparisons": "comparison", "table5": "alignment", "calibration": "calibrated"}
+"""Kind of document that a table is made of, where it is not `evaluation`."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -47,27 +49,32 @@ def _outputs(prefix: Path, *suffixes: str) -> list[Path]:
 
 def run_table(options: argparse.Namespace) -> None:
     """Metrics -> PREFIX.csv (long) and PREFIX.md (readable)."""
-    from csrm.report import alignment, tables
-
     inputs = {"metrics": options.metrics, "benchmarks": options.config_dir / CONFIG}
     outputs = _outputs(options.output_prefix, "csv", "md")
     with provenance.recording(outputs, inputs, {"table": options.table, "scale": options.scale}):
-        kinds = {"comparisons": "comparison", "table5": "alignment"}
-        documents = _documents(options.metrics, kinds.get(options.table, "evaluation"), options.scale)
-        if options.table == "comparisons":
-            text = tables.comparison_table(documents)
-        elif options.table == "table5":
-            text = alignment.alignment_table(documents)
-        else:
-            benchmarks = _benchmarks(options.config_dir)
-            paper = options.table in tables.TABLES
-            text = (
-                tables.paper_table(options.table, documents, benchmarks)
-                if paper
-                else tables.results_table(documents, benchmarks)
-            )
-        for path, content in zip(outputs, text, strict=True):
+        documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
+        for path, content in zip(outputs, _table(options.table, documents, options.config_dir), strict=True):
             files.write_text(path, content)
+
+
+def _table(name: str, documents: list[dict[str, Any]], config_dir: Path) -> tuple[str, str]:
+    """The table as (CSV, Markdown)."""
+    from csrm.report import alignment, calibration, summary, tables
+
+    plain = {
+        "comparisons": tables.comparison_table,
+        "table5": alignment.alignment_table,
+        "summary": summary.summary_table,
+        "calibration": calibration.calibration_table,
+    }
+    if name in plain:
+        return plain[name](documents)
+    benchmarks = _benchmarks(config_dir)
+    return (
+        tables.paper_table(name, documents, benchmarks)
+        if name in tables.TABLES
+        else tables.results_table(documents, benchmarks)
+    )
 
 
 def _benchmarks(config_dir: Path) -> Any:
