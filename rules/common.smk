@@ -4,6 +4,7 @@
 import os
 
 from csrm.bench.baselines import BASELINES
+from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import get_benchmark, load_benchmarks
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
@@ -25,6 +26,12 @@ VARIANTS = list(S.train.variants)
 REFERENCE = VARIANTS[0]
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+GUARDS = load_guards("config")
+unknown = sorted({*SCORED} - {*LANGUAGE_MODELS, *BASELINES, *GUARDS})
+if unknown:
+    raise ValueError(f"score.models {unknown} are unknown: choose zero-shot, {', '.join([*BASELINES, *GUARDS])}")
+if {*SCORED} & {*GUARDS} and S.score.guards is None:
+    raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
 LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b.builder != "pseudo-response"]
 DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
@@ -45,7 +52,8 @@ wildcard_constraints:
     model="|".join(SCORED),
     other="|".join(SCORED),
     lm="|".join(LANGUAGE_MODELS),
-    baseline="|".join(set(SCORED) - set(LANGUAGE_MODELS)) or "none",
+    baseline="|".join(BASELINES),
+    guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
     reward="|".join([*S.align.rewards, *S.align.swept]),
     stage="before|after",

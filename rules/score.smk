@@ -4,7 +4,9 @@
 #          <out>/metrics/<model>/, <out>/metrics/compare/<model>/<other>/, <out>/metrics/calibration/<model>/
 BENCH_CODE = code_digest("bench/build.py", "bench/generated.py", "bench/registry.py", "augment", "configs")
 BASELINE_CODE = code_digest("bench/baselines.py", "bench/probes.py", "augment/encoder.py")
-EVALUATION_CODE = code_digest("bench/metrics.py", "bench/evaluate.py", "bench/calibration.py")
+EVALUATION_CODE = code_digest(
+    "bench/metrics.py", "bench/evaluate.py", "bench/calibration.py", "bench/parse_failures.py"
+)
 TRAINED = [name for name, line in BASELINES.items() if line.trained]
 
 
@@ -110,6 +112,34 @@ rule score_baseline:
         exec &> >(tee {log:q})
         csrm score-baseline --baseline {wildcards.baseline} --items {input.asked:q} \
             --encoder {params.encoder} {params.fitted} --output {output:q}
+        """
+
+
+rule score_guard:
+    """Scores of a guard model in its own published prompt format."""
+    input:
+        asked="<out>/items/{benchmark}.jsonl",
+        model=lambda w: f"{S.score.guards}/{w.guard}/config.json",
+        table=ancient("config/guards.tsv"),
+        settings="<out>/config/score.yaml",
+    output:
+        "<out>/scores/{guard}/{benchmark}.jsonl",
+    log:
+        "<out>/logs/score_guard/{guard}/{benchmark}.log",
+    benchmark:
+        "<out>/benchmarks/score_guard/{guard}/{benchmark}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 2
+    params:
+        row=lambda w: GUARDS[w.guard].model_dump_json(),
+        folder=lambda w: f"{S.score.guards}/{w.guard}",
+        code=code_digest("bench/guards", "configs/render.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm score-guard --guard {wildcards.guard} --model {params.folder:q} --items {input.asked:q} \
+            --settings {input.settings:q} --output {output:q}
         """
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
+ParseFailure = Literal["wrong", "unsafe", "safe", "exclude"]
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
 
 
@@ -129,12 +130,13 @@ class ScoreSettings(Section):
 
     models: list[str] = Field(
         ["zero-shot", "minilm-similarity", "minilm-lr", "minilm-lr-no-config", "tfidf-lr", "keyword"],
-        description="baselines scored beside the variants: zero-shot, names of csrm.bench.baselines",
+        description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
     )
     benchmarks: list[str] = Field(
         ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "topics-seen", "topics-unseen"],
         description="benchmarks in config/benchmarks.tsv",
     )
+    guards: str | None = Field(None, description="folder with one model folder per guard of config/guards.tsv")
     validation: str = Field("pyrit-validation", description="benchmark of validation rows to calibrate models on")
     calibrated: list[str] = Field(
         ["csrm", "zero-shot", "minilm-lr"], description="models that are calibrated (none: the step is left out)"
@@ -152,6 +154,7 @@ class MetricSettings(Section):
     threshold: float = Field(0.0, description="safe iff log-odds > threshold")
     bootstrap: int = Field(1000, ge=10, description="resamples, clustered by prompt")
     level: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    parse_failure: ParseFailure = Field("wrong", description="what a generated answer without a verdict counts as")
     target_fprs: list[Share] = Field(
         [0.01, 0.05, 0.1], description="false positive rates (safe called unsafe) that thresholds are recommended for"
     )

@@ -1,4 +1,4 @@
-"""Commands of the local baselines: fit-baseline, score-baseline."""
+"""Commands of the baselines: fit-baseline, score-baseline, score-guard."""
 
 import argparse
 from pathlib import Path
@@ -23,6 +23,14 @@ def register(subparsers: Any) -> None:
     score.add_argument("--fitted", type=Path, help="file of `csrm fit-baseline`; for the trained baselines")
     score.add_argument("--output", type=Path, nargs="+", required=True, help="one file per file of items")
     score.set_defaults(run=score_baseline)
+    guard = subparsers.add_parser("score-guard", help="score items with a guard model in its own prompt format")
+    guard.add_argument("--guard", required=True, help="id in config/guards.tsv")
+    guard.add_argument("--config-dir", type=Path, default=Path("config"))
+    guard.add_argument("--model", type=Path, required=True, help="Hugging Face folder of the guard")
+    guard.add_argument("--items", type=Path, nargs="+", required=True)
+    guard.add_argument("--settings", type=Path, required=True, help="slice `score`")
+    guard.add_argument("--output", type=Path, nargs="+", required=True, help="one file per file of items")
+    guard.set_defaults(run=score_guard)
 
 
 def read_encoder(name: str | None) -> "TextEncoder | None":
@@ -59,8 +67,7 @@ def score_baseline(options: argparse.Namespace) -> None:
     from csrm.bench import baselines, probes
     from csrm.rows import Item
 
-    if len(options.items) != len(options.output):
-        raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
+    _one_output_each(options)
     baseline = baselines.get_baseline(options.baseline)
     inputs: dict[str, Any] = {"items": options.items}
     if baseline.encoder and options.encoder and Path(options.encoder).exists():
@@ -75,3 +82,40 @@ def score_baseline(options: argparse.Namespace) -> None:
             scores = baselines.score_baseline(options.baseline, items, baselines.Tools(encoder, fitted))
             notes[target.as_posix()] = files.write_rows(target, scores)
             notes["truncated"] = notes.get("truncated", 0) + sum(score.truncated for score in scores)
+
+
+def score_guard(options: argparse.Namespace) -> None:
+    """Items -> score rows of a guard model, one output per input; answers without a verdict are counted."""
+    from tqdm import tqdm
+
+    from csrm import files, provenance
+    from csrm.bench.guards.scorer import GuardScorer
+    from csrm.bench.guards.table import get_guard
+    from csrm.rows import Item
+    from csrm.settings import ScoreSettings, read_slice
+
+    _one_output_each(options)
+    guard = get_guard(options.config_dir, options.guard)
+    settings: ScoreSettings = read_slice(options.settings, ScoreSettings)
+    if not (options.model / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{options.model} holds no config.json: put {guard.model} there (licence terms may have to be accepted)"
+        )
+    scorer = GuardScorer.from_folder(guard, options.model, settings.dtype, settings.max_length)
+    inputs: dict[str, Any] = {"items": options.items, "model": options.model, "settings": options.settings}
+    inputs["guards"] = options.config_dir / "guards.tsv"
+    with provenance.recording(options.output, inputs, {"guard": guard.model_dump()}) as notes:
+        for source, target in zip(options.items, options.output, strict=True):
+            rows = scorer.score(tqdm(files.read_rows(source, Item), unit="item"))
+            files.write_rows(target, rows)
+            notes[target.as_posix()] = {
+                "rows": len(rows),
+                "truncated": sum(row.truncated for row in rows),
+                "unparsed": sum(not row.parsed for row in rows),
+            }
+        notes["system_prompt"] = "ours" if scorer.system is None else "system_prompt.txt"
+
+
+def _one_output_each(options: argparse.Namespace) -> None:
+    if len(options.items) != len(options.output):
+        raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
