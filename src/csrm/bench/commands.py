@@ -131,13 +131,17 @@ def _items(
 
 
 def _read(paths: list[Path], model: Any, benchmark: "Benchmark", notes: dict[str, Any]) -> Any:
-    """Rows of the benchmark's data set and taxonomy; the others are counted."""
+    """Rows of the benchmark's data set and taxonomy that have texts; the others are counted."""
+    from csrm.bench.build import without_blanks
+
     rows = [row for path in paths for row in files.read_rows(path, model)]
     kept = [row for row in rows if benchmark.dataset in (None, row.dataset)]
     if model is Row:
         kept = [row for row in kept if benchmark.taxonomy in (None, row.taxonomy)]
     notes.update(rows=len(kept), rows_of_other_data=len(rows) - len(kept))
-    return kept
+    filled, blanks = without_blanks(kept)
+    notes.update(blanks)
+    return filled
 
 
 def _config_path(config_dir: Path, benchmark: "Benchmark") -> Path:
