@@ -22,7 +22,7 @@ from csrm.bench.metrics import (
 from csrm.settings import MetricSettings
 
 Parameters = dict[str, Any]
-SMECE_RESAMPLES = 100
+SMECE_RESAMPLES = 50
 """Resamples of smECE before and after calibration (each about 10 ms)."""
 
 
