@@ -120,6 +120,13 @@ def _items(
         config = _config(benchmark, options.config_dir)
         items, notes["dropped_unlabelled"] = build.response_label_items(rows, config, benchmark.id)
         return items
+    if benchmark.builder in ("transcript", "turnwise"):
+        from csrm.bench import dynabench
+
+        make = dynabench.turnwise_items if benchmark.builder == "turnwise" else dynabench.transcript_items
+        items, dropped = make(rows, benchmark.id)
+        notes.update(dropped)
+        return items
     from csrm.augment.catalogue import Catalogue
     from csrm.bench.baseline_commands import read_encoder
     from csrm.bench.generated import generated_items

@@ -10,7 +10,13 @@ from csrm.report.published import Published, footnote, lookup, select
 
 Document = Mapping[str, Any]
 
-DATASETS = {"beavertails": "BeaverTails", "safe-rlhf": "Safety-RLHF", "xstest": "XSTest", "or-bench": "OR-Bench"}
+DATASETS = {
+    "beavertails": "BeaverTails",
+    "safe-rlhf": "Safety-RLHF",
+    "xstest": "XSTest",
+    "or-bench": "OR-Bench",
+    "dynabench-turnwise": "DynaBench",
+}
 """Benchmarks that measure what a column of the paper measures."""
 MODELS = {
     "csrm": "CSRM (ours)",
