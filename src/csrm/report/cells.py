@@ -63,7 +63,7 @@ def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[
         first = next(iter(found.values()))
         values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
         size = str(max((c.n for c in found.values() if c.n is not None), default=""))
-        lines.append(_line([_benchmark(first), model, source, *values, size, _text(first.seed)]))
+        lines.append(markdown_line([_benchmark(first), model, source, *values, size, _text(first.seed)]))
     return "\n".join(lines) + "\n"
 
 
@@ -81,7 +81,7 @@ def side_by_side(title: str, note: str, cells: Sequence[Cell]) -> str:
         difference = "" if cell.difference is None else f"{cell.difference:+.3f}"
         verdict = ": ".join(part for part in (cell.comparable, cell.reason) if part)
         values = [published, measured, difference, verdict, _text(cell.n), _text(cell.seed)]
-        lines.append(_line([_benchmark(cell), cell.model, cell.metric, cell.source, *values]))
+        lines.append(markdown_line([_benchmark(cell), cell.model, cell.metric, cell.source, *values]))
     if notes:
         lines += ["", "Published numbers to read with care:", ""]
         lines += [f"{mark}. {text}" for text, mark in notes.items()]
@@ -101,8 +101,9 @@ def _text(value: object) -> str:
 
 
 def _head(names: Sequence[str]) -> list[str]:
-    return [_line(names), _line(["---"] * len(names))]
+    return [markdown_line(names), markdown_line(["---"] * len(names))]
 
 
-def _line(values: Sequence[str]) -> str:
+def markdown_line(values: Sequence[str]) -> str:
+    """One line of a Markdown table."""
     return "| " + " | ".join(value.replace("|", "/") for value in values) + " |"

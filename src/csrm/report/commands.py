@@ -52,29 +52,27 @@ def run_table(options: argparse.Namespace) -> None:
     inputs = {"metrics": options.metrics, "benchmarks": options.config_dir / CONFIG}
     outputs = _outputs(options.output_prefix, "csv", "md")
     with provenance.recording(outputs, inputs, {"table": options.table, "scale": options.scale}):
-        documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
-        for path, content in zip(outputs, _table(options.table, documents, options.config_dir), strict=True):
+        for path, content in zip(outputs, _metrics_table(options), strict=True):
             files.write_text(path, content)
 
 
-def _table(name: str, documents: list[dict[str, Any]], config_dir: Path) -> tuple[str, str]:
+def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
     from csrm.report import alignment, calibration, summary, tables
 
+    documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
         "comparisons": tables.comparison_table,
         "table5": alignment.alignment_table,
         "summary": summary.summary_table,
         "calibration": calibration.calibration_table,
     }
-    if name in plain:
-        return plain[name](documents)
-    benchmarks = _benchmarks(config_dir)
-    return (
-        tables.paper_table(name, documents, benchmarks)
-        if name in tables.TABLES
-        else tables.results_table(documents, benchmarks)
-    )
+    if options.table in plain:
+        return plain[options.table](documents)
+    benchmarks = _benchmarks(options.config_dir)
+    if options.table in tables.TABLES:
+        return tables.paper_table(options.table, documents, benchmarks)
+    return tables.results_table(documents, benchmarks)
 
 
 def _benchmarks(config_dir: Path) -> Any:
