@@ -3,7 +3,9 @@
 # Outputs: <outdir>/config/<stage>.yaml, rewritten only when their content changes
 import os
 
-from csrm.bench.registry import load_benchmarks
+from csrm.bench.baselines import BASELINES
+from csrm.bench.guards.table import load_guards
+from csrm.bench.registry import get_benchmark, load_benchmarks
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
@@ -18,16 +20,27 @@ write_slices(S)
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
+# Items are also made of the validation split, to calibrate on; it is no result.
+ITEM_SETS = {**BENCHMARKS, S.score.validation: get_benchmark("config", S.score.validation)}
 VARIANTS = list(S.train.variants)
 REFERENCE = VARIANTS[0]
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+GUARDS = load_guards("config")
+unknown = sorted({*SCORED} - {*LANGUAGE_MODELS, *BASELINES, *GUARDS})
+if unknown:
+    raise ValueError(f"score.models {unknown} are unknown: choose zero-shot, {', '.join([*BASELINES, *GUARDS])}")
+if {*SCORED} & {*GUARDS} and S.score.guards is None:
+    raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
+LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b.builder != "pseudo-response"]
 DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
 ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
-# Data sets that only benchmarks read; `test` and `pairs` are splits of the training sets.
-BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs"})
-TABLES = ["table1", "results", "comparisons", "table2", "table3", "table5"]
+# Data sets that only benchmarks read; `test`, `validation` and `pairs` are splits of the training sets.
+BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs", "validation"})
+OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
+TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
+TABLES += ["calibration"] * bool(S.score.calibrated)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
 FIGURES = ["configurability", "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
@@ -36,11 +49,13 @@ FIGURES = ["configurability", "training", *["strictness"] * bool(STRICT), "figur
 wildcard_constraints:
     raw="|".join(sorted({m.raw for m in [*DATASETS.values(), *MODELS.values()] if m.raw})),
     dataset="|".join(DATASETS),
-    benchmark="|".join(BENCHMARKS),
+    benchmark="|".join(ITEM_SETS),
     variant="|".join(VARIANTS),
     model="|".join(SCORED),
+    other="|".join(SCORED),
     lm="|".join(LANGUAGE_MODELS),
-    baseline="|".join(set(SCORED) - set(LANGUAGE_MODELS)) or "none",
+    baseline="|".join(BASELINES),
+    guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
     reward="|".join([*S.align.rewards, *S.align.swept]),
     stage="before|after",
@@ -67,8 +82,9 @@ def raw_inputs(dataset_id):
 
 def benchmark_rows(benchmark_id):
     """Files of rows that a benchmark is built from."""
-    places = {"test": f"{S.outdir}/interim/split/test.jsonl", "pairs": f"{S.outdir}/interim/pairs/test.jsonl"}
-    return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in BENCHMARKS[benchmark_id].rows]
+    places = {name: f"{S.outdir}/interim/split/{name}.jsonl" for name in ("test", "validation")}
+    places["pairs"] = f"{S.outdir}/interim/pairs/test.jsonl"
+    return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in ITEM_SETS[benchmark_id].rows]
 
 
 def raw_option(dataset_id):
@@ -81,6 +97,7 @@ PAIRS = bool(S.data.response_pairs)
 TRAIN_SPLITS = ["<out>/interim/split/train.jsonl", *["<out>/interim/pairs/train.jsonl"] * PAIRS]
 HELD_BACK = [
     "<out>/interim/split/test.jsonl",
+    "<out>/interim/split/validation.jsonl",
     *["<out>/interim/pairs/test.jsonl"] * PAIRS,
     *expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
 ]

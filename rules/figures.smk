@@ -3,10 +3,15 @@
 # Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
 REPORT_CODE = code_digest("report", "bench/registry.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
-COMPARISONS = expand("<out>/metrics/compare/{model}/{benchmark}.json", model=SCORED[1:], benchmark=BENCHMARKS)
+COMPARISONS = expand(
+    "<out>/metrics/compare/{model}/{other}/{benchmark}.json", model=REFERENCE, other=SCORED[1:], benchmark=BENCHMARKS
+)
+CALIBRATIONS = expand(
+    "<out>/metrics/calibration/{model}/{benchmark}.json", model=S.score.calibrated, benchmark=LABELLED
+)
 ALIGNMENTS = expand("<out>/metrics/align/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
-TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS}
+TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS, "calibration": CALIBRATIONS}
 # Benchmarks that a figure is drawn from.
 CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]
 

@@ -1,7 +1,13 @@
-# Purpose: benchmark items, raw scores (one row an item), metrics with intervals, paired comparisons.
-# Inputs:  <out>/interim/, <out>/models/, config/benchmarks.tsv
-# Outputs: <out>/items/, <out>/scores/<model>/, <out>/metrics/<model>/, <out>/metrics/compare/
-BENCH_CODE = code_digest("bench", "augment", "configs")
+# Purpose: benchmark items, raw scores (one row an item), metrics with intervals, paired comparisons, calibration.
+# Inputs:  <out>/interim/, <out>/models/, <out>/augmented/, config/benchmarks.tsv
+# Outputs: <out>/items/, <out>/models/baselines/, <out>/scores/<model>/, <out>/calibration/<model>/,
+#          <out>/metrics/<model>/, <out>/metrics/compare/<model>/<other>/, <out>/metrics/calibration/<model>/
+BENCH_CODE = code_digest("bench/build.py", "bench/generated.py", "bench/registry.py", "augment", "configs")
+BASELINE_CODE = code_digest("bench/baselines.py", "bench/probes.py", "augment/encoder.py")
+EVALUATION_CODE = code_digest(
+    "bench/metrics.py", "bench/evaluate.py", "bench/calibration.py", "bench/parse_failures.py"
+)
+TRAINED = [name for name, line in BASELINES.items() if line.trained]
 
 
 rule build_benchmark:
@@ -20,7 +26,7 @@ rule build_benchmark:
     conda:
         "../envs/core.yaml"
     params:
-        row=lambda w: BENCHMARKS[w.benchmark].model_dump_json(),
+        row=lambda w: ITEM_SETS[w.benchmark].model_dump_json(),
         encoder=ENCODER,
         seed=S.seed,
         code=BENCH_CODE,
@@ -60,11 +66,37 @@ rule score_benchmark:
         """
 
 
+rule fit_baseline:
+    """A trained baseline, fitted on the training groups of the reference variant."""
+    input:
+        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        encoder=ancient(ENCODER_FILES),
+        leaks=ancient("<out>/interim/leaks.json"),
+    output:
+        "<out>/models/baselines/{trained}.joblib",
+    log:
+        "<out>/logs/fit_baseline/{trained}.log",
+    wildcard_constraints:
+        trained="|".join(TRAINED) or "none",
+    conda:
+        "../envs/core.yaml"
+    params:
+        encoder=ENCODER,
+        code=BASELINE_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm fit-baseline --baseline {wildcards.trained} --groups {input.groups:q} \
+            --encoder {params.encoder} --output {output:q}
+        """
+
+
 rule score_baseline:
     """Scores of a baseline that is no language model."""
     input:
         asked="<out>/items/{benchmark}.jsonl",
         encoder=ancient(ENCODER_FILES),
+        fitted=lambda w: f"{S.outdir}/models/baselines/{w.baseline}.joblib" if w.baseline in TRAINED else [],
     output:
         "<out>/scores/{baseline}/{benchmark}.jsonl",
     log:
@@ -73,12 +105,41 @@ rule score_baseline:
         "../envs/core.yaml"
     params:
         encoder=ENCODER,
-        code=code_digest("bench/baselines.py", "augment/encoder.py"),
+        fitted=lambda w, input: f"--fitted {input.fitted}" if w.baseline in TRAINED else "",
+        code=BASELINE_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm score-baseline --baseline {wildcards.baseline} --items {input.asked:q} \
-            --encoder {params.encoder} --output {output:q}
+            --encoder {params.encoder} {params.fitted} --output {output:q}
+        """
+
+
+rule score_guard:
+    """Scores of a guard model in its own published prompt format."""
+    input:
+        asked="<out>/items/{benchmark}.jsonl",
+        model=lambda w: f"{S.score.guards}/{w.guard}/config.json",
+        table=ancient("config/guards.tsv"),
+        settings="<out>/config/score.yaml",
+    output:
+        "<out>/scores/{guard}/{benchmark}.jsonl",
+    log:
+        "<out>/logs/score_guard/{guard}/{benchmark}.log",
+    benchmark:
+        "<out>/benchmarks/score_guard/{guard}/{benchmark}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 2
+    params:
+        row=lambda w: GUARDS[w.guard].model_dump_json(),
+        folder=lambda w: f"{S.score.guards}/{w.guard}",
+        code=code_digest("bench/guards", "configs/render.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm score-guard --guard {wildcards.guard} --model {params.folder:q} --items {input.asked:q} \
+            --settings {input.settings:q} --output {output:q}
         """
 
 
@@ -97,7 +158,7 @@ rule evaluate_benchmark:
     params:
         seed=S.seed,
         scale=S.scale,
-        code=code_digest("bench/metrics.py", "bench/evaluate.py"),
+        code=EVALUATION_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -108,27 +169,76 @@ rule evaluate_benchmark:
 
 
 rule compare_models:
-    """Paired differences between two models on the same items."""
+    """Paired differences between any two models on the same items."""
     input:
         asked="<out>/items/{benchmark}.jsonl",
-        first=f"<out>/scores/{REFERENCE}/{{benchmark}}.jsonl",
-        second="<out>/scores/{model}/{benchmark}.jsonl",
+        first="<out>/scores/{model}/{benchmark}.jsonl",
+        second="<out>/scores/{other}/{benchmark}.jsonl",
         settings="<out>/config/metrics.yaml",
     output:
-        "<out>/metrics/compare/{model}/{benchmark}.json",
+        "<out>/metrics/compare/{model}/{other}/{benchmark}.json",
     log:
-        "<out>/logs/compare_models/{model}/{benchmark}.log",
+        "<out>/logs/compare_models/{model}/{other}/{benchmark}.log",
     conda:
         "../envs/core.yaml"
     params:
-        reference=REFERENCE,
         seed=S.seed,
         scale=S.scale,
-        code=code_digest("bench/metrics.py", "bench/evaluate.py"),
+        code=EVALUATION_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm compare --items {input.asked:q} --scores-a {input.first:q} --scores-b {input.second:q} \
             --settings {input.settings:q} --seed {params.seed} --benchmark {wildcards.benchmark} \
-            --model-a {params.reference} --model-b {wildcards.model} --scale {params.scale} --output {output:q}
+            --model-a {wildcards.model} --model-b {wildcards.other} --scale {params.scale} --output {output:q}
+        """
+
+
+rule calibrate_model:
+    """Temperature, Platt, isotonic, and a threshold per target FPR, from a model's scores of the validation split."""
+    input:
+        asked=f"<out>/items/{S.score.validation}.jsonl",
+        scores=f"<out>/scores/{{model}}/{S.score.validation}.jsonl",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/calibration/{model}/calibration.json",
+    log:
+        "<out>/logs/calibrate_model/{model}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        validation=S.score.validation,
+        scale=S.scale,
+        code=EVALUATION_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm calibrate --items {input.asked:q} --scores {input.scores:q} --settings {input.settings:q} \
+            --benchmark {params.validation} --model {wildcards.model} --scale {params.scale} --output {output:q}
+        """
+
+
+rule evaluate_calibration:
+    """Brier score and smECE before and after calibration on test scores, and what the thresholds do there."""
+    input:
+        asked="<out>/items/{benchmark}.jsonl",
+        scores="<out>/scores/{model}/{benchmark}.jsonl",
+        calibration="<out>/calibration/{model}/calibration.json",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/calibration/{model}/{benchmark}.json",
+    log:
+        "<out>/logs/evaluate_calibration/{model}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=EVALUATION_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-calibration --items {input.asked:q} --scores {input.scores:q} \
+            --calibration {input.calibration:q} --settings {input.settings:q} --seed {params.seed} \
+            --benchmark {wildcards.benchmark} --model {wildcards.model} --scale {params.scale} --output {output:q}
         """

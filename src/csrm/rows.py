@@ -133,9 +133,13 @@ class Item(Strict):
 
 
 class ScoreRow(Strict):
-    """Raw score of one item: safe log-odds (nats), before any sigmoid, calibration or threshold."""
+    """Raw score of one item: safe log-odds (nats), before any sigmoid, calibration or threshold.
+
+    `parsed` is false where a generated answer held no verdict; `metrics.parse_failure` says what that counts as.
+    """
 
     id: str
     log_odds: float
     n_tokens: int
     truncated: bool = False
+    parsed: bool = True

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
+ParseFailure = Literal["wrong", "unsafe", "safe", "exclude"]
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
 
 
@@ -141,10 +142,18 @@ class TrainSettings(Section):
 class ScoreSettings(Section):
     """Scoring of benchmark items."""
 
-    models: list[str] = Field(["zero-shot", "minilm-similarity"], description="baselines scored beside the variants")
+    models: list[str] = Field(
+        ["zero-shot", "minilm-similarity", "minilm-lr", "tfidf-lr"],
+        description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
+    )
     benchmarks: list[str] = Field(
         ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "topics-seen", "topics-unseen"],
         description="benchmarks in config/benchmarks.tsv",
+    )
+    guards: str | None = Field(None, description="folder with one model folder per guard of config/guards.tsv")
+    validation: str = Field("pyrit-validation", description="benchmark of validation rows to calibrate models on")
+    calibrated: list[str] = Field(
+        ["csrm", "minilm-lr"], description="models that are calibrated (none: the step is left out)"
     )
     token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
@@ -159,6 +168,10 @@ class MetricSettings(Section):
     threshold: float = Field(0.0, description="safe iff log-odds > threshold")
     bootstrap: int = Field(1000, ge=10, description="resamples, clustered by prompt")
     level: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+    parse_failure: ParseFailure = Field("wrong", description="what a generated answer without a verdict counts as")
+    target_fprs: list[Share] = Field(
+        [0.01, 0.05, 0.1], description="false positive rates (safe called unsafe) that thresholds are recommended for"
+    )
 
 
 class SamplingSettings(Section):
@@ -207,6 +220,17 @@ class Settings(Section):
     score: ScoreSettings = ScoreSettings()
     metrics: MetricSettings = MetricSettings()
     align: AlignSettings = AlignSettings()
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> "Settings":
+        scored = [*self.train.variants, *self.score.models]
+        unknown = sorted(set(self.score.calibrated) - set(scored))
+        if unknown:
+            raise ValueError(
+                f"score.calibrated names {unknown}, which are not scored: choose among train.variants and score.models "
+                f"{scored}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _thresholds(self) -> "Settings":

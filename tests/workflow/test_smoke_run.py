@@ -9,10 +9,10 @@ import pytest
 from workflow_tools import SNAPSHOTS, Finished, planned, rule_blocks, run, snakemake
 
 SMOKE = ("--config", "scale=smoke")
-# Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics.
-NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs"}
+# Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics, no guards.
+NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs", "score_guard"}
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
-TABLES = ("table1", "results", "comparisons", "table2", "table3", "table5")
+TABLES = ("table1", "results", "comparisons", "summary", "calibration", "table2", "table3", "table5")
 
 
 def test_every_rule_ran(smoke: Finished) -> None:
@@ -30,7 +30,7 @@ def test_targets_are_there(smoke: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["tables", "figures", "scores", "metrics", "items", "augmented", "align", "judgements"]
+    "folder", ["tables", "figures", "scores", "metrics", "calibration", "items", "augmented", "align", "judgements"]
 )
 def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
     files = [p for p in (smoke.results / folder).rglob("*") if p.is_file() and not p.name.endswith("manifest.json")]

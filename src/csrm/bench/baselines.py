@@ -1,16 +1,21 @@
-"""Local baselines without a language model: they show what a benchmark gives away for free."""
+"""Local baselines without a language model: they show what a benchmark gives away for free.
+
+Each is one line of `BASELINES` and one small function from items to safe log-odds. `csrm.bench.probes` fits the
+trained ones on the run's augmented training groups.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from csrm.configs.safety_config import Category
-from csrm.rows import Item, ScoreRow
+from csrm.rows import Item, Message, ScoreRow
 
 if TYPE_CHECKING:
     from csrm.augment.encoder import TextEncoder
+    from csrm.bench.probes import FittedProbe
 
 _WORD = re.compile(r"[a-z]{4,}")
 SIMILARITY_SCALE = 10.0
@@ -20,32 +25,53 @@ TYPICAL_WORDS = 50
 CONTEXT_WORDS = 60
 
 
+class Tools(NamedTuple):
+    """What a baseline may use beside the items."""
+
+    encoder: "TextEncoder | None" = None
+    fitted: "FittedProbe | None" = None
+
+
+class Baseline(NamedTuple):
+    """One line of the registry.
+
+    Attributes:
+        score: items -> safe log-odds (nats), one an item.
+        encoder: whether it embeds texts.
+        trained: whether it is fitted on the training groups.
+    """
+
+    score: Callable[[Sequence[Item], Tools], list[float]]
+    encoder: bool = False
+    trained: bool = False
+
+
 def _words(item: Item) -> int:
     return sum(len(message.content.split()) for message in item.messages)
 
 
-def conversation_text(item: Item) -> str:
-    """What similarity sees of an item: the end of the last request, and the response."""
-    before = item.messages[-2].content if len(item.messages) > 1 else ""
-    return f"{' '.join(before.split()[-CONTEXT_WORDS:])}\n{item.messages[-1].content}".strip()
+def conversation_text(messages: Sequence[Message]) -> str:
+    """What text features see of a conversation: the end of the last request, and the response."""
+    before = messages[-2].content if len(messages) > 1 else ""
+    return f"{' '.join(before.split()[-CONTEXT_WORDS:])}\n{messages[-1].content}".strip()
 
 
 def category_text(category: Category) -> str:
-    """What similarity sees of a category."""
+    """What text features see of a category."""
     return f"{category.name}. {category.guideline}" if category.guideline else category.name
 
 
-def constant_safe(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]:
+def constant_safe(items: Sequence[Item], tools: Tools) -> list[float]:
     """Everything is safe."""
     return [CONSTANT] * len(items)
 
 
-def constant_unsafe(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]:
+def constant_unsafe(items: Sequence[Item], tools: Tools) -> list[float]:
     """Everything is unsafe."""
     return [-CONSTANT] * len(items)
 
 
-def length(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]:
+def length(items: Sequence[Item], tools: Tools) -> list[float]:
     """Longer responses are less safe: log of typical over actual length, in words; the configuration is not read."""
     return [float(np.log(TYPICAL_WORDS / (1 + len(item.messages[-1].content.split())))) for item in items]
 
@@ -54,7 +80,7 @@ def _stem(word: str) -> str:
     return word[:-1] if word.endswith("s") and len(word) > 4 else word
 
 
-def keyword(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]:
+def keyword(items: Sequence[Item], tools: Tools) -> list[float]:
     """One minus twice the number of words (4 letters or more) from the category names that the response contains."""
     found = []
     for item in items:
@@ -64,18 +90,18 @@ def keyword(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]
     return found
 
 
-def minilm_similarity(items: Sequence[Item], encoder: "TextEncoder | None") -> list[float]:
+def minilm_similarity(items: Sequence[Item], tools: Tools) -> list[float]:
     """Ten times (0.2 minus the largest cosine between the conversation and a category of the configuration).
 
     A ranking, not a calibrated judge: slope and offset are round numbers that no data were used to choose. An item
     without categories counts as cosine 0.
     """
-    if encoder is None:
+    if tools.encoder is None:
         raise ValueError("baseline 'minilm-similarity' needs --encoder, a model folder or `hash`")
-    conversations = encoder.encode([conversation_text(item) for item in items])
+    conversations = tools.encoder.encode([conversation_text(item.messages) for item in items])
     texts = sorted({category_text(c) for item in items for c in item.config})
     index = {text: row for row, text in enumerate(texts)}
-    categories = encoder.encode(texts)
+    categories = tools.encoder.encode(texts)
     cosines = [
         max((float(conversations[i] @ categories[index[category_text(c)]]) for c in item.config), default=0.0)
         for i, item in enumerate(items)
@@ -83,26 +109,61 @@ def minilm_similarity(items: Sequence[Item], encoder: "TextEncoder | None") -> l
     return [SIMILARITY_SCALE * (SIMILARITY_OFFSET - cosine) for cosine in cosines]
 
 
-Baseline = Callable[[Sequence[Item], "TextEncoder | None"], list[float]]
+def probe(items: Sequence[Item], tools: Tools) -> list[float]:
+    """The decision value of a fitted logistic regression (`csrm.bench.probes`)."""
+    if tools.fitted is None:
+        raise ValueError("a trained baseline needs --fitted, the file of `csrm fit-baseline`")
+    return tools.fitted.log_odds(items, tools.encoder)
+
+
 BASELINES: Mapping[str, Baseline] = {
-    "minilm-similarity": minilm_similarity,
-    "keyword": keyword,
-    "constant-safe": constant_safe,
-    "constant-unsafe": constant_unsafe,
-    "length": length,
+    "tfidf-lr": Baseline(probe, trained=True),
+    "tfidf-lr-no-config": Baseline(probe, trained=True),
+    "minilm-lr": Baseline(probe, encoder=True, trained=True),
+    "minilm-lr-no-config": Baseline(probe, encoder=True, trained=True),
+    "minilm-similarity": Baseline(minilm_similarity, encoder=True),
+    "keyword": Baseline(keyword),
+    "length": Baseline(length),
+    "constant-safe": Baseline(constant_safe),
+    "constant-unsafe": Baseline(constant_unsafe),
 }
 
 
-def score_baseline(name: str, items: Sequence[Item], encoder: "TextEncoder | None" = None) -> list[ScoreRow]:
-    """Scores of a baseline in the same rows as a model's; `n_tokens` counts words.
-
-    Raises:
-        ValueError: for an unknown baseline, or one that needs an encoder and got none.
-    """
+def get_baseline(name: str) -> Baseline:
+    """One baseline by name; an unknown name is answered with the known ones."""
     if name not in BASELINES:
         raise ValueError(f"baseline {name!r} is unknown; choose one of {sorted(BASELINES)}")
-    values = BASELINES[name](items, encoder)
+    return BASELINES[name]
+
+
+def score_baseline(name: str, items: Sequence[Item], tools: Tools = Tools()) -> list[ScoreRow]:  # noqa: B008
+    """Scores of a baseline in the same rows as a model's.
+
+    `n_tokens` counts words; `truncated` says that the encoder did not see the whole text.
+
+    Raises:
+        ValueError: for an unknown baseline, one that needs an encoder or a fitted probe and got none, or a probe
+            that was fitted for another baseline.
+    """
+    baseline = get_baseline(name)
+    if baseline.trained and tools.fitted is not None and tools.fitted.name != name:
+        raise ValueError(f"the fitted file holds {tools.fitted.name!r}, not {name!r}")
+    values = baseline.score(items, tools)
+    cut = _cut(items, tools.encoder) if baseline.encoder else [False] * len(items)
     return [
-        ScoreRow(id=item.id, log_odds=round(value, 6), n_tokens=_words(item))
-        for item, value in zip(items, values, strict=True)
+        ScoreRow(id=item.id, log_odds=round(value, 6), n_tokens=_words(item), truncated=truncated)
+        for item, value, truncated in zip(items, values, cut, strict=True)
     ]
+
+
+def _cut(items: Sequence[Item], encoder: "TextEncoder | None") -> list[bool]:
+    """Whether each conversation is longer than what the encoder reads."""
+    from csrm.augment.encoder import Encoder
+
+    if not isinstance(encoder, Encoder):
+        return [False] * len(items)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(encoder.path)
+    texts = [conversation_text(item.messages) for item in items]
+    return [len(ids) > encoder.max_tokens for ids in tokenizer(texts, verbose=False).input_ids]

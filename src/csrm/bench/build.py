@@ -6,12 +6,34 @@ The builders that generate configurations (conditional, threshold, strictness, f
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 from csrm.configs.safety_config import Category
 from csrm.files import text_id
 from csrm.rows import Item, Label, Message, PairRow, PromptRow, Row
 
 PSEUDO_RESPONSE = "Sure. {prompt}"
+AnyRow = TypeVar("AnyRow", Row, PromptRow, PairRow)
+
+
+def without_blanks(rows: Sequence[AnyRow]) -> tuple[list[AnyRow], dict[str, int]]:
+    """Rows whose texts all say something, and how many were left out by reason.
+
+    A response that is judged (or one of a pair) must not be empty, nor a prompt that stands alone.
+    """
+    reasons = [_blank(row) for row in rows]
+    kept = [row for row, reason in zip(rows, reasons, strict=True) if reason is None]
+    return kept, dict(sorted(Counter(reason for reason in reasons if reason).items()))
+
+
+def _blank(row: Row | PromptRow | PairRow) -> str | None:
+    if isinstance(row, Row):
+        texts = {"response": row.messages[-1].content}
+    elif isinstance(row, PromptRow):
+        texts = {"prompt": row.prompt}
+    else:
+        texts = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
+    return next((f"dropped_empty_{name}" for name, text in texts.items() if not text.strip()), None)
 
 
 def label_of(safe: bool | None) -> Label | None:

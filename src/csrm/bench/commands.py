@@ -1,4 +1,4 @@
-"""Commands of the bench stage: build-benchmark, score-baseline, evaluate, compare."""
+"""Commands of the bench stage: build-benchmark, evaluate, compare; baselines are in `csrm.bench.baseline_commands`."""
 
 import argparse
 from collections import Counter
@@ -11,7 +11,6 @@ from csrm.rows import Item, PairRow, PromptRow, Row, ScoreRow
 from csrm.settings import AugmentSettings, DataSettings, MetricSettings, ScoreSettings, read_slice
 
 if TYPE_CHECKING:
-    from csrm.augment.encoder import TextEncoder
     from csrm.bench.registry import Benchmark
     from csrm.configs.safety_config import Category
 
@@ -20,9 +19,12 @@ Subparsers = Any
 
 def register(subparsers: Subparsers) -> None:
     """Add the stage's commands."""
+    from csrm.bench import baseline_commands, calibration_commands
+
     _add_build(subparsers)
-    _add_score(subparsers)
+    baseline_commands.register(subparsers)
     _add_evaluate(subparsers)
+    calibration_commands.register(subparsers)
     _add_compare(subparsers)
 
 
@@ -43,14 +45,6 @@ def _add_build(subparsers: Subparsers) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--encoder", help="model folder or `hash`; for strictness pairs without severity levels")
     parser.add_argument("--output", type=Path, required=True)
-
-
-def _add_score(subparsers: Subparsers) -> None:
-    parser = _command(subparsers, "score-baseline", "score items with a baseline", score_baseline)
-    parser.add_argument("--baseline", required=True)
-    parser.add_argument("--items", type=Path, nargs="+", required=True)
-    parser.add_argument("--encoder", help="model folder or `hash`; for minilm-similarity")
-    parser.add_argument("--output", type=Path, nargs="+", required=True, help="one file per file of items")
 
 
 def _add_evaluate(subparsers: Subparsers) -> None:
@@ -126,23 +120,35 @@ def _items(
         config = _config(benchmark, options.config_dir)
         items, notes["dropped_unlabelled"] = build.response_label_items(rows, config, benchmark.id)
         return items
+    if benchmark.builder in ("transcript", "turnwise"):
+        from csrm.bench import dynabench
+
+        make = dynabench.turnwise_items if benchmark.builder == "turnwise" else dynabench.transcript_items
+        items, dropped = make(rows, benchmark.id)
+        notes.update(dropped)
+        return items
     from csrm.augment.catalogue import Catalogue
+    from csrm.bench.baseline_commands import read_encoder
     from csrm.bench.generated import generated_items
 
     if benchmark.taxonomy is None:
         raise ValueError(f"benchmark {benchmark.id!r}: builder {benchmark.builder!r} needs a taxonomy")
     catalogue = Catalogue.load({benchmark.taxonomy, "topics"}, held_out)
-    return generated_items(benchmark, rows, catalogue, augment, options.seed, _encoder(options.encoder))
+    return generated_items(benchmark, rows, catalogue, augment, options.seed, read_encoder(options.encoder))
 
 
 def _read(paths: list[Path], model: Any, benchmark: "Benchmark", notes: dict[str, Any]) -> Any:
-    """Rows of the benchmark's data set and taxonomy; the others are counted."""
+    """Rows of the benchmark's data set and taxonomy that have texts; the others are counted."""
+    from csrm.bench.build import without_blanks
+
     rows = [row for path in paths for row in files.read_rows(path, model)]
     kept = [row for row in rows if benchmark.dataset in (None, row.dataset)]
     if model is Row:
         kept = [row for row in kept if benchmark.taxonomy in (None, row.taxonomy)]
     notes.update(rows=len(kept), rows_of_other_data=len(rows) - len(kept))
-    return kept
+    filled, blanks = without_blanks(kept)
+    notes.update(blanks)
+    return filled
 
 
 def _config_path(config_dir: Path, benchmark: "Benchmark") -> Path:
@@ -160,30 +166,6 @@ def _config(benchmark: "Benchmark", config_dir: Path) -> list["Category"]:
     from csrm.configs.taxonomy import load_taxonomy
 
     return [category.category() for category in load_taxonomy(benchmark.taxonomy).categories]
-
-
-def _encoder(name: str | None) -> "TextEncoder | None":
-    if name is None:
-        return None
-    from csrm.augment.encoder import load_encoder
-
-    return load_encoder(name)
-
-
-def score_baseline(options: argparse.Namespace) -> None:
-    """Items -> score rows of a baseline, one output per input."""
-    from csrm.bench import baselines
-
-    if len(options.items) != len(options.output):
-        raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs")
-    inputs: dict[str, Any] = {"items": options.items}
-    if options.encoder and Path(options.encoder).exists():
-        inputs["encoder"] = options.encoder
-    encoder = _encoder(options.encoder) if options.baseline == "minilm-similarity" else None
-    with provenance.recording(options.output, inputs, {"baseline": options.baseline}) as notes:
-        for source, target in zip(options.items, options.output, strict=True):
-            scores = baselines.score_baseline(options.baseline, files.read_rows(source, Item), encoder)
-            notes[target.as_posix()] = files.write_rows(target, scores)
 
 
 def evaluate(options: argparse.Namespace) -> None:

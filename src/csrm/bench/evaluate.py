@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from csrm.bench.dynabench import any_turn
 from csrm.bench.metrics import (
     SMECE_RESAMPLES,
     STATISTICS,
@@ -15,6 +16,7 @@ from csrm.bench.metrics import (
     prompt_weights,
     undefined,
 )
+from csrm.bench.parse_failures import RULES, apply_rule
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 
@@ -132,7 +134,12 @@ def _part(
 
 def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings, seed: int) -> dict[str, Any]:
     """Counts, metrics with intervals and constant baselines, over all items and per subset."""
-    scores = join(items, scores)
+    items, raw = any_turn(items, join(items, scores))
+    unparsed = sum(not row.parsed for row in raw)
+    failures = _under_every_rule(items, raw, settings.threshold) if unparsed else {}
+    items, scores = apply_rule(items, raw, settings.parse_failure)
+    if not items:
+        raise ValueError(f"none of {len(raw)} answers held a verdict: metrics.parse_failure 'exclude' leaves nothing")
     hard = is_hard([row.log_odds for row in scores])
     subsets = {}
     for name in sorted({item.subset for item in items}):
@@ -148,9 +155,28 @@ def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: Metric
         "bootstrap": settings.bootstrap,
         "bootstrap_smece": min(settings.bootstrap, SMECE_RESAMPLES),
         "score_kind": "hard" if hard else "graded",
+        "unparsed": unparsed,
+        "parse_failure": settings.parse_failure,
+        "f1_by_parse_failure_rule": failures,
         "overall": _part(items, scores, settings, seed, hard, SMECE_RESAMPLES),
         "subsets": subsets,
     }
+
+
+def _under_every_rule(
+    items: Sequence[Item], scores: Sequence[ScoreRow], threshold: float
+) -> dict[str, dict[str, float | None]]:
+    """F1 of both classes under every rule for parse failures."""
+    found: dict[str, dict[str, float | None]] = {}
+    for rule in RULES:
+        kept, changed = apply_rule(items, scores, rule)
+        sample = make_sample(kept, [row.log_odds for row in changed], threshold, hard=False)
+        ones = np.ones((1, sample.n_prompts))
+        found[rule] = {
+            name: None if undefined(sample, name) else float(STATISTICS[name](sample, ones)[0])
+            for name in ("f1_safe", "f1_unsafe")
+        }
+    return found
 
 
 def _whole_pairs(items: Sequence[Item], subset: str) -> list[int]:
@@ -167,8 +193,19 @@ def compare(
     seed: int,
     names: Sequence[str] = ("auroc", "pair_accuracy"),
 ) -> dict[str, Any]:
-    """Differences a - b with paired, prompt-clustered intervals."""
-    a, b = (_sample(items, scores, settings) for scores in (scores_a, scores_b))
+    """Differences a - b with paired, prompt-clustered intervals; parse failures count as `metrics.parse_failure` says.
+
+    Under `exclude`, an item that either model left without a verdict is left out for both.
+    """
+    joined = [any_turn(items, join(items, scores))[1] for scores in (scores_a, scores_b)]
+    items = any_turn(items, join(items, scores_a))[0]
+    if settings.parse_failure == "exclude":
+        both = [a.parsed and b.parsed for a, b in zip(*joined, strict=True)]
+        joined = [
+            [row.model_copy(update={"parsed": parsed}) for row, parsed in zip(rows, both, strict=True)]
+            for rows in joined
+        ]
+    a, b = (sample_of(items, rows, settings) for rows in joined)
     weights = prompt_weights(a.n_prompts, settings.bootstrap, np.random.default_rng(seed))
     return {
         "seed": seed,
@@ -179,6 +216,8 @@ def compare(
     }
 
 
-def _sample(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
-    values = [row.log_odds for row in join(items, scores)]
-    return make_sample(items, values, settings.threshold, is_hard(values))
+def sample_of(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
+    """The sample of a file of items and a file of scores, under the rule for parse failures."""
+    kept, rows = apply_rule(*any_turn(items, join(items, scores)), settings.parse_failure)
+    values = [row.log_odds for row in rows]
+    return make_sample(kept, values, settings.threshold, is_hard(values))

@@ -6,7 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Builder = Literal["conditional", "threshold", "strictness", "full", "pairs", "pseudo-response", "response-label"]
+Builder = Literal[
+    "conditional",
+    "threshold",
+    "strictness",
+    "full",
+    "pairs",
+    "pseudo-response",
+    "response-label",
+    "transcript",
+    "turnwise",
+]
 
 
 class Benchmark(BaseModel):

@@ -30,6 +30,11 @@ def prepare(dataset: Dataset, parts: Parts, settings: DataSettings) -> tuple[lis
         rows = list(ADAPTERS[dataset.adapter](dataset.id, parts, counts))
     except KeyError as error:
         raise ValueError(f"{dataset.id}: a source row has no field {error}; the source's schema has changed") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{dataset.id}: a source row has a value that the adapter {dataset.adapter!r} cannot read ({error}); "
+            "correct or remove the row"
+        ) from error
     check(dataset, rows)
     cuts: Counter[str] = Counter()
     rows = [row for row in (cut(row, settings, cuts) for row in rows) if not _same(row, counts)]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from csrm.report.cells import Cell, to_csv, to_markdown
+from csrm.report.cells import Cell, side_by_side, to_csv
 from csrm.report.figures import error_bars
-from csrm.report.published import select
+from csrm.report.published import Published, footnote, select
 from csrm.report.style import PUBLISHED_COLOUR, look, ordered
 from csrm.report.tables import MODELS, NOTE
 
@@ -60,7 +60,7 @@ def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
         cells += _cells(document, f"{reward}, after minus before", parts["difference"])
     cells.sort(key=lambda cell: cell.benchmark)
     cells += published_cells()
-    return to_csv(cells, Cell._fields), to_markdown(TITLE, f"{NOTE} {EXPLAINED}", cells, METRICS)
+    return to_csv(cells, Cell._fields), side_by_side(TITLE, f"{NOTE} {EXPLAINED}", cells)
 
 
 def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
@@ -68,9 +68,11 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
     for metric in METRICS:
         value, printed = found[metric], _printed(document, model, metric)
         cell = _cell(document, model, metric, value["value"])
-        difference = value["value"] - printed if printed is not None else None
-        filled = {"low": value["low"], "high": value["high"], "n": value["n"]}
-        cells.append(cell._replace(published=printed, difference=difference, **filled))
+        cell = cell._replace(low=value["low"], high=value["high"], n=value["n"])
+        if printed:
+            difference = value["value"] - printed.value
+            cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
+        cells.append(cell)
     return cells
 
 
@@ -101,14 +103,14 @@ def _cell(document: Document, model: str, metric: str, value: float) -> Cell:
     )
 
 
-def _printed(document: Document, model: str, metric: str) -> float | None:
+def _printed(document: Document, model: str, metric: str) -> Published | None:
     """The printed counterpart: same domain, same kind of reward, reward distillation; `ootb` before alignment."""
     domain = DOMAINS.get(document["config"])
     row, table = ("ootb", "Table 8") if model == BEFORE else (MODELS.get(model), "Table 5")
     for fact in select(table):
         name = fact.metric.removeprefix("Reward Distillation: ")
         if (fact.row, fact.dataset) == (row, domain) and PRINTED.get(name) == metric:
-            return fact.value
+            return fact
     return None
 
 
@@ -128,6 +130,7 @@ def published_cells() -> list[Cell]:
             published=fact.value,
             reason=fact.note,
             protocol=algorithm,
+            footnote=footnote(fact),
         )
         cells.append(cell)
     return sorted(cells, key=lambda cell: cell.benchmark)

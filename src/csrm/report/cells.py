@@ -12,7 +12,8 @@ class Cell(NamedTuple):
     """One number of a table.
 
     `source` is `published`, `copied` (the paper copied it from another) or `measured@<scale>`. A published cell has
-    `published` and no `measured`; a measured cell has `published` too when the paper prints a counterpart.
+    `published` and no `measured`; a measured cell has `published` too when the paper prints a counterpart. `footnote`
+    says what is suspicious about the published number.
     """
 
     table: str
@@ -32,6 +33,7 @@ class Cell(NamedTuple):
     n: int | None = None
     seed: int | None = None
     protocol: str = ""
+    footnote: str = ""
 
 
 def to_csv(cells: Sequence[NamedTuple], fields: Sequence[str]) -> str:
@@ -52,45 +54,54 @@ def number(value: float | None, low: float | None = None, high: float | None = N
 
 
 def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[str]) -> str:
-    """One line per (model, benchmark, source), one column per metric; counterparts and caveats at the end of the line.
-
-    Every line holds cells of one source, which its `source` column names.
-    """
+    """One line per (benchmark, model, source), one column per metric: for tables without published numbers."""
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
-    head = ["benchmark", "model", "source", *metrics, "n", "seed", "published counterpart", "comparable"]
-    lines = [f"## {title}", "", note, "", markdown_line(head), markdown_line(["---"] * len(head))]
-    for (benchmark, model, source), found in rows.items():
+    lines = [f"## {title}", "", note, "", *_head(["benchmark", "model", "source", *metrics, "n", "seed"])]
+    for (_, model, source), found in rows.items():
         first = next(iter(found.values()))
-        name = f"{benchmark} (stand-in for {first.stand_in_for})" if first.stand_in_for else benchmark
-        values = [_value(found[metric]) if metric in found else "" for metric in metrics]
-        sizes = [str(max((c.n for c in found.values() if c.n is not None), default="")), _text(first.seed)]
-        lines.append(markdown_line([name, model, source, *values, *sizes, _counterparts(found), _verdict(found)]))
+        values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
+        size = str(max((c.n for c in found.values() if c.n is not None), default=""))
+        lines.append(markdown_line([_benchmark(first), model, source, *values, size, _text(first.seed)]))
     return "\n".join(lines) + "\n"
 
 
-def _value(cell: Cell) -> str:
-    shown = cell.published if cell.measured is None and cell.source in ("published", "copied") else cell.measured
-    return number(shown, cell.low, cell.high)
+def side_by_side(title: str, note: str, cells: Sequence[Cell]) -> str:
+    """One line a number: published, measured, their difference, and whether they may be compared (why not)."""
+    notes: dict[str, int] = {}
+    head = ["benchmark", "model", "metric", "source", "published", "measured", "difference", "comparable?", "n", "seed"]
+    lines = [f"## {title}", "", note, "", *_head(head)]
+    for cell in cells:
+        marks = [str(notes.setdefault(text, len(notes) + 1)) for text in cell.footnote.split(" / ") if text]
+        published = "" if cell.published is None else number(cell.published)
+        if marks and published:
+            published += f" [{', '.join(marks)}]"
+        measured = "" if cell.source in ("published", "copied") else _measured(cell)
+        difference = "" if cell.difference is None else f"{cell.difference:+.3f}"
+        verdict = ": ".join(part for part in (cell.comparable, cell.reason) if part)
+        values = [published, measured, difference, verdict, _text(cell.n), _text(cell.seed)]
+        lines.append(markdown_line([_benchmark(cell), cell.model, cell.metric, cell.source, *values]))
+    if notes:
+        lines += ["", "Published numbers to read with care:", ""]
+        lines += [f"{mark}. {text}" for text, mark in notes.items()]
+    return "\n".join(lines) + "\n"
 
 
-def _counterparts(found: dict[str, Cell]) -> str:
-    parts = [
-        f"{cell.metric} {number(cell.published)}, difference {cell.difference:+.3f}"
-        for cell in found.values()
-        if cell.published is not None and cell.difference is not None
-    ]
-    return "; ".join(parts)
+def _benchmark(cell: Cell) -> str:
+    return f"{cell.benchmark} (stand-in for {cell.stand_in_for})" if cell.stand_in_for else cell.benchmark
 
 
-def _verdict(found: dict[str, Cell]) -> str:
-    verdicts = {f"{cell.comparable}: {cell.reason}" for cell in found.values() if cell.comparable}
-    return "; ".join(sorted(verdicts))
+def _measured(cell: Cell) -> str:
+    return number(cell.measured, cell.low, cell.high)
 
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def _head(names: Sequence[str]) -> list[str]:
+    return [markdown_line(names), markdown_line(["---"] * len(names))]
 
 
 def markdown_line(values: Sequence[str]) -> str:

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Subparsers = Any
-TABLES = ("table1", "table2", "table3", "table4", "table5", "results", "comparisons")
+TABLES = ("table1", "table2", "table3", "table4", "table5", "results", "comparisons", "summary", "calibration")
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "training", "strictness")
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
+KINDS = {"comparisons": "comparison", "table5": "alignment", "calibration": "calibrated"}
+"""Kind of document that a table is made of, where it is not `evaluation`."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -77,15 +79,19 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
     return data_table(count(groups, owners), load_datasets(options.config_dir), options.scale)
 
 
-def _metrics_table(options: argparse.Namespace) -> Any:
-    from csrm.report import alignment, tables
+def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
+    """The table as (CSV, Markdown)."""
+    from csrm.report import alignment, calibration, summary, tables
 
-    kinds = {"comparisons": "comparison", "table5": "alignment"}
-    documents = _documents(options.metrics, kinds.get(options.table, "evaluation"), options.scale)
-    if options.table == "comparisons":
-        return tables.comparison_table(documents)
-    if options.table == "table5":
-        return alignment.alignment_table(documents)
+    documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
+    plain = {
+        "comparisons": tables.comparison_table,
+        "table5": alignment.alignment_table,
+        "summary": summary.summary_table,
+        "calibration": calibration.calibration_table,
+    }
+    if options.table in plain:
+        return plain[options.table](documents)
     benchmarks = _benchmarks(options.config_dir)
     if options.table in tables.TABLES:
         return tables.paper_table(options.table, documents, benchmarks)

@@ -1,6 +1,7 @@
-"""The published numbers (`published_results.csv`: one fact a line, with its source)."""
+"""The published numbers (`published_results.csv`: one fact a line, with its source), and what is suspicious in them."""
 
 import csv
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import resources
 from typing import Literal, NamedTuple
@@ -50,3 +51,18 @@ def lookup(table: str, row: str, dataset: str, metric: str, paper: str = PAPER) 
         if (fact.row, fact.dataset, fact.metric) == (row, dataset, metric):
             return fact
     return None
+
+
+@lru_cache(maxsize=1)
+def _footnotes() -> tuple[tuple[str, ...], ...]:
+    text = resources.files("csrm.report").joinpath("published_footnotes.tsv").read_text(encoding="utf-8")
+    lines = [tuple(line.split("\t")) for line in text.splitlines() if not line.startswith("#")]
+    return tuple(lines[1:])
+
+
+def footnote(fact: Published) -> str:
+    """What is suspicious or easily misread about a number of the CSRM paper; several notes are joined by ` / `."""
+    if fact.paper != PAPER:
+        return ""
+    place = (fact.table, fact.row, fact.dataset, fact.metric)
+    return " / ".join(note for *where, note in _footnotes() if all(map(fnmatchcase, place, where)))

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-ORDER = ("csrm", "csrm-no-cca", "csrm-no-sa", "zero-shot", "minilm-similarity", "keyword", "length")
+ORDER = (
+    *("csrm", "csrm-no-cca", "csrm-no-sa", "zero-shot", "minilm-similarity", "keyword", "length"),
+    *("minilm-lr", "minilm-lr-no-config", "tfidf-lr", "tfidf-lr-no-config"),
+)
 """Models with a fixed colour, in the order of legends; others follow in alphabetical order."""
 PUBLISHED_COLOUR = "0.55"
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))

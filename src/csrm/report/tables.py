@@ -5,19 +5,33 @@ from typing import Any, NamedTuple
 
 from csrm.bench.metrics import STATISTICS
 from csrm.bench.registry import Benchmark
-from csrm.report.cells import COMPARABLE, Cell, number, to_csv, to_markdown
-from csrm.report.published import Published, lookup, select
+from csrm.report.cells import COMPARABLE, Cell, number, side_by_side, to_csv, to_markdown
+from csrm.report.published import Published, footnote, lookup, select
 
 Document = Mapping[str, Any]
 
-DATASETS = {"beavertails": "BeaverTails", "safe-rlhf": "Safety-RLHF", "xstest": "XSTest", "or-bench": "OR-Bench"}
+DATASETS = {
+    "beavertails": "BeaverTails",
+    "safe-rlhf": "Safety-RLHF",
+    "xstest": "XSTest",
+    "or-bench": "OR-Bench",
+    "dynabench-turnwise": "DynaBench",
+}
 """Benchmarks that measure what a column of the paper measures."""
 MODELS = {
     "csrm": "CSRM (ours)",
     "csrm-no-cca": "CSRM (-CCA)",
     "csrm-no-sa": "CSRM (-SA)",
     "zero-shot": "Llama-3.1-8B-Inst",
+    "llamaguard-3-8b": "LlamaGuard-3-8B",
+    "shieldgemma-9b": "ShieldGemma-9B",
+    "llama-3.1-8b-instruct": "Llama-3.1-8B-Inst",
+    "gpt-oss-safeguard-20b": "OSS-Safeguard-20B-High",
+    "dynaguard-8b-cot": "DynaGuard-8B-CoT",
 }
+"""Our name of a model -> the row of the paper's tables."""
+VIOLATION = "violation"
+"""How `published_results.csv` writes the positive class of F1 over violations."""
 METRICS = {
     "f1_safe": "F1",
     "auprc_safe": "AUPRC",
@@ -70,6 +84,8 @@ def verdict(
         return "no", "nothing printed for it"
     if document["scale"] != "paper":
         return "no", f"scale {document['scale']}: other backbone, training data and test split"
+    if fact.source == "copied":
+        return "no", f"the paper copied this number from another protocol ({fact.note})"
     if metric == "f1_safe":
         return "partly", "the paper does not state the positive class"
     return "partly", "the paper does not state the test split"
@@ -89,10 +105,7 @@ def measured_cells(
 
 def _measured_cell(name: str, document: Document, metric: str, benchmark: Benchmark | None) -> Cell:
     found = document["overall"]["metrics"][metric]
-    fact = None
-    if name in TABLES and metric in METRICS:
-        paper = (MODELS.get(document["model"], ""), DATASETS.get(document["benchmark"], ""), METRICS[metric])
-        fact = lookup(TABLES[name].printed, *paper)
+    fact = counterpart(name, document["model"], document["benchmark"], metric)
     comparable, reason = verdict(document, metric, fact, benchmark)
     value, printed = found["value"], fact.value if fact else None
     return Cell(
@@ -113,7 +126,25 @@ def _measured_cell(name: str, document: Document, metric: str, benchmark: Benchm
         n=found["n"],
         seed=document["seed"],
         protocol=benchmark.protocol if benchmark else "",
+        footnote=footnote(fact) if fact else "",
     )
+
+
+def counterpart(table: str, model: str, benchmark: str, metric: str) -> Published | None:
+    """The printed number that a measured one is set against: same table, row, data set and positive class."""
+    if table not in TABLES:
+        return None
+    paper = "F1" if metric == "f1_unsafe" else METRICS.get(metric, "")
+    fact = lookup(TABLES[table].printed, MODELS.get(model, ""), DATASETS.get(benchmark, ""), paper)
+    if fact is None or paper != "F1":
+        return fact
+    return fact if _own_metric(fact) == metric else None
+
+
+def _own_metric(fact: Published) -> str:
+    """Our name of a printed metric; F1 over violations is filed under `f1_unsafe`."""
+    violation = fact.metric == "F1" and fact.positive_class.startswith(VIOLATION)
+    return "f1_unsafe" if violation else OWN_METRIC[fact.metric]
 
 
 def constant_cells(
@@ -159,34 +190,38 @@ def _positive_class(metric: str) -> str:
 
 
 def published_cells(name: str) -> list[Cell]:
-    """The printed table, cell by cell; F1 over violations is filed under `f1_unsafe`."""
-    cells = []
-    for fact in select(TABLES[name].printed):
-        violation = fact.metric == "F1" and fact.positive_class.startswith("violation")
-        cell = Cell(
+    """The printed table, cell by cell."""
+    return [
+        Cell(
             table=name,
             model=fact.row,
             benchmark=fact.dataset,
             stand_in_for="",
-            metric="f1_unsafe" if violation else OWN_METRIC[fact.metric],
+            metric=_own_metric(fact),
             positive_class=fact.positive_class,
             source=fact.source,
             published=fact.value,
             reason=fact.note,
+            footnote=footnote(fact),
         )
-        cells.append(cell)
-    return cells
+        for fact in select(TABLES[name].printed)
+    ]
 
 
 def paper_table(name: str, documents: Sequence[Document], benchmarks: Mapping[str, Benchmark]) -> tuple[str, str]:
-    """A table of the paper with our rows, as (CSV, Markdown)."""
+    """A table of the paper with our rows, as (CSV, Markdown); the Markdown shows each printed number once."""
     table = TABLES[name]
     documents = [d for d in documents if belongs(name, d, benchmarks.get(d["benchmark"]))]
-    cells = measured_cells(name, documents, benchmarks, table.metrics)
-    cells += constant_cells(name, documents, benchmarks, table.metrics)
-    cells.sort(key=lambda cell: cell.benchmark)
-    cells += published_cells(name)
-    return to_csv(cells, Cell._fields), to_markdown(table.title, table.note, cells, table.metrics)
+    measured = measured_cells(name, documents, benchmarks, table.metrics)
+    shown = {
+        (MODELS[cell.model], DATASETS[cell.benchmark], cell.metric) for cell in measured if cell.published is not None
+    }
+    measured += constant_cells(name, documents, benchmarks, table.metrics)
+    measured.sort(key=lambda cell: cell.benchmark)
+    printed = published_cells(name)
+    alone = [cell for cell in printed if (cell.model, cell.benchmark, cell.metric) not in shown]
+    text = side_by_side(table.title, table.note, [*measured, *alone])
+    return to_csv([*measured, *printed], Cell._fields), text
 
 
 def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchmark]) -> tuple[str, str]:
@@ -205,7 +240,7 @@ def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchm
         "pair_accuracy",
         "reward_gap",
     )
-    kept = [cell._replace(comparable="", reason="") for cell in cells if cell.metric in shown]
+    kept = [cell for cell in cells if cell.metric in shown]
     return to_csv(cells, Cell._fields), to_markdown("All results", NOTE, kept, shown)
 
 

@@ -1,4 +1,4 @@
-"""Baselines emit score rows and do what they say."""
+"""Baselines without training emit score rows and do what they say."""
 
 import argparse
 
@@ -26,7 +26,7 @@ ITEMS = [
 
 
 def values(name, encoder=None):
-    return [score.log_odds for score in baselines.score_baseline(name, ITEMS, encoder)]
+    return [score.log_odds for score in baselines.score_baseline(name, ITEMS, baselines.Tools(encoder))]
 
 
 def test_constants_and_length():

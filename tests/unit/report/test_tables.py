@@ -3,16 +3,19 @@
 import argparse
 import csv
 import io
+from importlib import resources
 
 import numpy as np
 import pytest
 
 from csrm import files
-from csrm.bench.evaluate import compare, evaluate
+from csrm.bench.calibration import calibrate as fit_calibration
+from csrm.bench.calibration import evaluate_calibration
+from csrm.bench.evaluate import compare, evaluate, make_sample
 from csrm.bench.registry import load_benchmarks
 from csrm.configs.safety_config import Category
-from csrm.report import alignment, commands, tables
-from csrm.report.published import lookup, published, select
+from csrm.report import alignment, calibration, commands, summary, tables
+from csrm.report.published import footnote, lookup, published, select
 from csrm.rows import Item, Message, ScoreRow
 from csrm.settings import MetricSettings
 
@@ -97,8 +100,14 @@ def test_table2_keeps_sources_apart():
     real = next(r for r in rows if (r["benchmark"], r["model"], r["metric"]) == ("beavertails", "csrm", "f1_safe"))
     assert real["published"] == "0.911" and "scale demo" in real["reason"] and real["low"] and real["n"] == "40"
     assert float(real["difference"]) == pytest.approx(float(real["measured"]) - 0.911)
-    assert "pyrit-seen (stand-in for BeaverTails) | csrm | measured@demo" in markdown
-    assert "| BeaverTails | CSRM (ours) | published | 0.911" in markdown
+    assert "pyrit-seen (stand-in for BeaverTails) | csrm | f1_safe | measured@demo |  | 0." in markdown
+    line = next(x for x in markdown.splitlines() if x.startswith("| beavertails | csrm | f1_safe"))
+    published, measured, difference, verdict = line.split(" | ")[4:8]
+    assert published.startswith("0.911 [") and measured.startswith("0.") and difference[0] in "+-"
+    assert verdict == "no: scale demo: other backbone, training data and test split"
+    assert "| BeaverTails | CSRM (ours) | f1_safe" not in markdown, "the counterpart is shown beside ours"
+    assert "| WildGuardMix | CSRM (ours) | smece | published | 0.047 [" in markdown
+    assert "printed in bold although Qwen3-30B-Thinking has .931" in markdown
     assert any(r["model"] == "always-safe" for r in rows)
 
 
@@ -106,6 +115,62 @@ def test_copied_f1_of_violations_is_not_filed_as_safe():
     text, _ = tables.paper_table("table2", [], {})
     row = next(r for r in rows_of(text) if r["source"] == "copied" and r["model"] == "LlamaGuard-3-8B")
     assert row["metric"] == "f1_unsafe"
+
+
+def test_a_copied_number_is_set_against_its_own_class_only():
+    name = "dynaguard-8b-cot"
+    assert tables.counterpart("table2", name, "beavertails", "f1_safe") is None
+    fact = tables.counterpart("table2", name, "beavertails", "f1_unsafe")
+    assert fact.value == 0.836 and "without chain of thought" in footnote(fact)
+    assert tables.counterpart("table2", "csrm", "beavertails", "f1_unsafe") is None
+    found = document("beavertails", name, "paper")
+    cells = tables.measured_cells("table2", [found], load_benchmarks("config"), ("f1_unsafe",))
+    assert cells[0].published == 0.836 and cells[0].comparable == "no" and "another protocol" in cells[0].reason
+
+
+def test_every_footnote_is_about_a_published_number():
+    text = resources.files("csrm.report").joinpath("published_footnotes.tsv").read_text(encoding="utf-8")
+    notes = [line.split("\t")[-1] for line in text.splitlines()[2:]]
+    used = {note for fact in published() for note in footnote(fact).split(" / ")} - {""}
+    assert used == set(notes) and len(notes) > 10
+    assert "misprint" in footnote(lookup("Table 8", "ootb", "CoSApien: Language Learning", "CoSA score"))
+    assert footnote(lookup("Table 2", "Qwen3-30B-Thinking", "BeaverTails", "F1")) == ""
+
+
+def test_summary_ranks_and_means():
+    def fake(benchmark, model, auroc, smece):
+        empty = {"value": None}
+        metrics = {name: empty for name in tables.STATISTICS}
+        metrics |= {"auroc": {"value": auroc}, "smece": {"value": smece}}
+        return {"benchmark": benchmark, "model": model, "scale": "demo", "overall": {"metrics": metrics}}
+
+    documents = [fake("a", "x", 0.9, 0.1), fake("a", "y", 0.7, 0.1), fake("a", "z", 0.8, None)]
+    documents += [fake("b", "x", 0.5, 0.3), fake("b", "y", 0.6, 0.2), fake("b", "z", 0.5, None)]
+    documents += [fake("c", "x", 0.4, 0.2), fake("c", "y", None, 0.2)]
+    rows = {(r.metric, r.model): r for r in summary.standings(documents)}
+    assert {m for m, _ in rows} == {"auroc", "smece"}
+    assert [rows["auroc", m].mean_rank for m in "xyz"] == [1.75, 2.0, 2.25]
+    assert rows["auroc", "x"].macro_mean == pytest.approx(0.7) and rows["auroc", "x"].left_out == "c"
+    assert [rows["smece", m].mean_rank for m in "xy"] == pytest.approx([5 / 3, 4 / 3])
+    text, markdown = summary.summary_table(documents)
+    assert len(rows_of(text)) == 5 and "| auroc | higher | x | measured@demo | 1.75 | 0.700 | 2 | c |" in markdown
+    with pytest.raises(ValueError, match="'x' is there twice on benchmark 'a'"):
+        summary.standings([*documents, documents[0]])
+
+
+def test_calibration_table():
+    items = make_items(80)
+    values = [row.log_odds * 4 for row in make_scores(items)]
+    sample = make_sample(items, values, 0.0, False)
+    fitted = fit_calibration(sample, [0.1]) | {"undefined": {"temperature": "no solution"}}
+    fitted["methods"].pop("temperature")
+    found = evaluate_calibration(sample, fitted, SETTINGS, 0)
+    names = {"benchmark": "b", "model": "csrm", "scale": "demo", "validation_counts": {"n": 80}}
+    rows = {(r.step, r.metric): r for r in calibration.calibration_rows({**names, **found})}
+    assert rows["raw", "brier"].difference is None and rows["platt", "brier"].difference < 0
+    assert rows["temperature", ""].reason == "no solution" and rows["threshold", "fpr"].target_fpr == 0.1
+    text, markdown = calibration.calibration_table([{**names, **found}])
+    assert len(rows_of(text)) == 9 and "for FPR 0.1 | fpr | measured@demo |" in markdown
 
 
 def test_table3_table4_results_and_differences():

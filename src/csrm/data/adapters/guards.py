@@ -48,7 +48,7 @@ def beavertails(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         seen.add(text)
         keys = {key: choose(key, BEAVERTAILS, "category") for key in row["category"]}
         harms = {keys[key]: 1.0 for key, violated in row["category"].items() if violated}
-        if bool(harms) == row["is_safe"]:
+        if bool(harms) == choose(row["is_safe"], {True: True, False: False}, "is_safe"):
             drops["note: is_safe contradicts the categories"] += 1
         yield labelled(name, number, *text, "beavertails", harms=harms, exhaustive=True, safe=row["is_safe"])
 
@@ -66,7 +66,8 @@ def wildguardmix(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
                 continue
             safe = choose(row["response_harm_label"], harm, "response_harm_label")
             meta = {"split": split, "subcategory": row["subcategory"], "adversarial": bool(row["adversarial"])}
-            meta["prompt_harmful"] = row["prompt_harm_label"] and row["prompt_harm_label"] == "harmful"
+            unharmed = choose(row["prompt_harm_label"], harm, "prompt_harm_label")
+            meta["prompt_harmful"] = None if unharmed is None else not unharmed
             labels: dict[str, Any] = {"safe": safe}
             labels["refusal"] = choose(row["response_refusal_label"], refusal, "response_refusal_label")
             labels["label_source"] = "human" if split == "test" else "model:gpt-4"

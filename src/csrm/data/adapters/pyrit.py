@@ -42,11 +42,15 @@ def harm(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         for row in rows:
             if blank(drops, row, "objective", "assistant_response"):
                 continue
-            category = choose(row["harm_category"].lower(), CATEGORIES, f"{part}: harm_category")
+            category = choose(str(row["harm_category"]).lower(), CATEGORIES, f"{part}: harm_category")
+            scores = _scores(row, drops)
+            if not scores:
+                drops["no human score"] += 1
+                continue
             text = text_id(f"{row['objective']}\n{row['assistant_response']}")
             entry = _Rated(row["objective"], row["assistant_response"], category)
             entry = rated.setdefault((text, category), entry)
-            _add(entry, part, _scores(row), drops)
+            _add(entry, part, scores, drops)
     for (text, category), entry in rated.items():
         severity = sum(entry.scores) / len(entry.scores)
         meta = {"category": category, "raters": len(entry.scores)}
@@ -59,7 +63,7 @@ def objective(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     """Whether the response achieves the prompt's objective, by a human."""
     for number, row in _unique(parts, drops):
         label = choose(row["human_score"], {"0": False, "1": True}, "human_score")
-        category = row["harm_category"].lower()
+        category = str(row["harm_category"]).lower()
         meta = {"objective_achieved": label, "objective_category": CATEGORIES.get(category, category)}
         yield labelled(name, number, row["objective"], row["assistant_response"], meta=meta)
 
@@ -71,8 +75,12 @@ def refusal(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         yield labelled(name, number, row["objective"], row["assistant_response"], refusal=label)
 
 
-def _scores(row: dict[str, Any]) -> list[float]:
-    return [float(value) for key, value in row.items() if key.startswith("human_score") and value]
+def _scores(row: dict[str, Any], drops: Drops) -> list[float]:
+    values = [value for key, value in row.items() if key.startswith("human_score")]
+    given = [float(value) for value in values if value not in (None, "")]
+    if 0 < len(given) < len(values):
+        drops["note: empty rating, left out of the mean"] += 1
+    return given
 
 
 def _add(entry: _Rated, part: str, scores: list[float], drops: Drops) -> None:

@@ -1,0 +1,38 @@
+"""The table of guard models, `config/guards.tsv`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from csrm.data.tables import get, read_table
+
+AdapterName = Literal[
+    "llamaguard", "shieldgemma", "wildguard", "dynaguard", "dynaguard-cot", "instruct", "gpt-oss-safeguard"
+]
+
+
+class Guard(BaseModel):
+    """One guard: its model, the adapter that renders its prompts, and its two label words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9.-]+$")
+    model: str
+    adapter: AdapterName
+    safe: str = Field(min_length=1)
+    unsafe: str = Field(min_length=1)
+    max_new_tokens: int = Field(ge=0)
+    format: str
+    uncertain: str
+
+
+def load_guards(config_dir: str | Path) -> dict[str, Guard]:
+    """The guards by id."""
+    return {guard.id: guard for guard in read_table(Path(config_dir) / "guards.tsv", Guard)}
+
+
+def get_guard(config_dir: str | Path, name: str) -> Guard:
+    """One guard by id; an unknown id fails with the known ones."""
+    found: Guard = get(load_guards(config_dir), name, "guards.tsv")
+    return found

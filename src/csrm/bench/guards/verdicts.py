@@ -1,0 +1,39 @@
+"""Verdicts in generated answers: the last tag wins; an answer without one is a parse failure, never a label."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+OPENINGS: Mapping[str, re.Pattern[str]] = {
+    "wildguard": re.compile(r"Harmful response:[ \t]*|Response violation:[ \t]*", re.IGNORECASE),
+    "dynaguard-cot": re.compile(r"<answer>\s*", re.IGNORECASE),
+    "gpt-oss-safeguard": re.compile(r"<\|channel\|>final<\|message\|>\s*"),
+}
+"""What stands before the verdict, by adapter; adapters that are not listed answer with their first token."""
+SAFE = ("safe", "unharmful", "pass", "no")
+UNSAFE = ("unsafe", "harmful", "fail", "yes")
+_ANSWER = re.compile(r"[A-Za-z/]+")
+
+
+class Verdict(NamedTuple):
+    """A verdict in an answer: the label, and the position at which its word starts."""
+
+    label: str
+    start: int
+
+
+def parse(adapter: str, answer: str) -> Verdict | None:
+    """The verdict after the last opening of an answer, or None when there is none.
+
+    An opening followed by anything but an accepted word (also `n/a`, or nothing) is a failure: an earlier verdict is
+    not taken instead.
+    """
+    openings = list(OPENINGS[adapter].finditer(answer))
+    if not openings:
+        return None
+    start = openings[-1].end()
+    word = _ANSWER.match(answer, start)
+    said = word.group().lower() if word else ""
+    if said in UNSAFE:
+        return Verdict("unsafe", start)
+    return Verdict("safe", start) if said in SAFE else None
