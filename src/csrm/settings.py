@@ -5,7 +5,7 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -69,30 +69,30 @@ class AugmentSettings(Section):
     pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
 
 
-class Variant(NamedTuple):
-    """Which augmentations a model variant is trained on."""
+class VerbalizerSettings(Section):
+    """The answer words whose first tokens are summed (section 3.3); recorded with the model, used when scoring."""
 
-    cca: bool
-    sa: bool
-
-
-# Table 2: -CCA removes CCA; -SA removes both augmentations.
-VARIANTS = {"csrm": Variant(True, True), "csrm-no-cca": Variant(False, True), "csrm-no-sa": Variant(False, False)}
+    safe: list[str] = Field(["safe", " safe", "Safe"], min_length=1, description="Y_safe")
+    unsafe: list[str] = Field(["unsafe", " unsafe", "Unsafe"], min_length=1, description="Y_unsafe")
 
 
 class TrainSettings(Section):
     """CSRM training (section 3.3)."""
 
     backbone: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
-    variants: list[Literal["csrm", "csrm-no-cca", "csrm-no-sa"]] = Field(
+    variants: list[str] = Field(
         ["csrm", "csrm-no-cca", "csrm-no-sa"],
         min_length=1,
-        description="variants to train, the reference first; `csrm-no-sa` has neither augmentation, as in the paper",
+        description="variants in config/variants.yaml to train, the reference first",
     )
+    cca: bool = Field(True, description="train on configuration augmentation")
+    sa: bool = Field(True, description="train on strictness augmentation")
+    seed: int | None = Field(None, ge=0, description="seed of the mixture and of training (None: the run's)")
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
         {"base": 0.5, "cca": 3.0, "sa": 0.75, "response": 0.75}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
+    verbalizer: VerbalizerSettings = VerbalizerSettings()
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or a LoRA adapter merged at the end"
     )
@@ -244,11 +244,15 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
 def write_slices(settings: Settings) -> None:
     """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed."""
     for stage in STAGES:
-        path = Path(settings.outdir) / "config" / f"{stage}.yaml"
-        text = yaml.safe_dump(getattr(settings, stage).model_dump(mode="json"), sort_keys=True)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        write_slice(Path(settings.outdir) / "config" / f"{stage}.yaml", getattr(settings, stage))
+
+
+def write_slice(path: Path, section: Section) -> None:
+    """Write one section as YAML, untouched where nothing changed."""
+    text = yaml.safe_dump(section.model_dump(mode="json"), sort_keys=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def read_slice(path: str | Path, model: type[Section]) -> Any:
