@@ -12,6 +12,7 @@ GROUPS = (
     "csrm.bench.commands",
     "csrm.align.commands",
     "csrm.report.commands",
+    "csrm.cost",
     "csrm.audit",
 )
 

@@ -108,11 +108,31 @@ class TrainSettings(Section):
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
+    packing: int | None = Field(
+        None, ge=1, description="groups share rows of so many tokens, or of the longest group (None: one group a row)"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
+    deterministic: bool = Field(False, description="deterministic algorithms only; slower on accelerators")
+    launcher: str | None = Field(
+        None, description="Accelerate configuration to train under, see envs/accelerate (None: one process)"
+    )
+    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
+        [], description="where loss curves go besides log.jsonl; each is a package to install"
+    )
 
-    @property
-    def accumulation(self) -> int:
-        """Forward passes per optimiser step on one device."""
-        return self.batch_groups // self.device_groups
+    def accumulation(self, processes: int = 1) -> int:
+        """Forward passes per optimiser step of each of `processes` processes.
+
+        Raises:
+            ValueError: if the effective batch does not divide evenly.
+        """
+        passes, left = divmod(self.batch_groups, self.device_groups * processes)
+        if left:
+            raise ValueError(
+                f"train.batch_groups {self.batch_groups} must be a multiple of train.device_groups "
+                f"{self.device_groups} times {processes} processes: choose a divisor"
+            )
+        return passes
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "TrainSettings":
