@@ -130,13 +130,12 @@ def operations_per_answer(shape: Architecture, settings: TrainSettings) -> float
 def activation_bytes(shape: Architecture, settings: TrainSettings, rows: float, row: float) -> float:
     """Bytes that the backward pass needs kept from one forward pass of `rows` rows of `row` tokens.
 
-    Per layer and token: the input and output of both norms (4 hidden), queries and attention's output (2 heads
-    head_dim), keys and values, and four tensors of the gated feed-forward; with checkpointing the layer's input alone,
-    and one layer in full.
+    Per layer and token: three tensors of either norm, queries, keys, values (repeated for every head, because rows are
+    masked) and attention's output, and four tensors of the gated feed-forward. With checkpointing: the inputs of all
+    layers, and one layer in full.
     """
     number = 4 if settings.dtype == "float32" else 2
-    inner, outer = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    layer = 4.0 * shape.hidden + 2 * inner + 2 * outer + 4 * shape.intermediate
+    layer = 6.0 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate
     kept = shape.layers * shape.hidden + layer if settings.gradient_checkpointing else shape.layers * layer
     return number * rows * row * kept
 
@@ -238,7 +237,8 @@ def run_cost(options: argparse.Namespace) -> None:
         shape = _shape(options.backbone, shapes, chosen.backbone)
         costs[name] = training_cost(shape, chosen, work, options.devices, options.tflops, options.utilisation)
         sources.add(work.source)
-    speed = f"{options.devices} device(s) of {options.tflops:g} TFLOP/s at {options.utilisation:.0%} utilisation"
+    devices = f"{options.devices} device{'s' * (options.devices > 1)}"
+    speed = f"{devices} of {options.tflops:g} TFLOP/s at {100 * options.utilisation:g} % utilisation"
     print(to_markdown(costs, [f"scale {settings.scale}: {'; '.join(sorted(sources))}", speed]), end="")
 
 
