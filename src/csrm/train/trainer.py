@@ -177,7 +177,10 @@ def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     model = _trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
     if trainer.is_world_process_zero():
-        model.load_state_dict(state)
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        lost = sorted({*missing, *unexpected} - {*(model._tied_weights_keys or ())})  # tied weights are gathered once
+        if lost:
+            raise RuntimeError(f"sharded training gathered other weights than the backbone has: {lost[:5]}")
     return model
 
 
@@ -243,6 +246,7 @@ def _arguments(settings: TrainSettings, seed: int, scratch: Path) -> TrainingArg
         full_determinism=settings.deterministic,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         label_names=[],
         logging_steps=1,
         save_steps=settings.checkpoint_steps,
