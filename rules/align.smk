@@ -84,7 +84,7 @@ rule score_responses:
         asked=expand("<out>/align/{{config_id}}/items/{part}.jsonl", part=["train", "test"]),
         model=lambda w: f"{scorer(w.reward)}/manifest.json",
         settings="<out>/config/score.yaml",
-        train_settings="<out>/config/train.yaml",
+        train_settings=lambda w: train_slice(w.reward),
     output:
         expand("<out>/align/{{config_id}}/rewards/{{reward}}/{part}.jsonl", part=["train", "test"]),
     log:

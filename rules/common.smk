@@ -1,6 +1,6 @@
 # Purpose: settings of the run, their slices as files, tables of data sets and models, code digests.
-# Inputs:  config/config.yaml, config/scales/<scale>.yaml, --config overrides, config/*.tsv
-# Outputs: <outdir>/config/<stage>.yaml, rewritten only when their content changes
+# Inputs:  config/config.yaml, config/scales/<scale>.yaml, --config overrides, config/variants.yaml, config/*.tsv
+# Outputs: <outdir>/config/<stage>.yaml, <outdir>/config/train/<variant>.yaml, rewritten only when their content changes
 import os
 
 from csrm.bench.baselines import BASELINES
@@ -11,6 +11,7 @@ from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
 from csrm.provenance import code_digest
 from csrm.settings import load, write_slices
+from csrm.variants import load_variants, variant_settings, variant_slice, write_variant_slices
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,10 +23,13 @@ MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
 # Items are also made of the validation split, to calibrate on; it is no result.
 ITEM_SETS = {**BENCHMARKS, S.score.validation: get_benchmark("config", S.score.validation)}
-VARIANTS = list(S.train.variants)
-REFERENCE = VARIANTS[0]
+VARIANTS = variant_settings(load_variants("config"), S.train)
+write_variant_slices(S.outdir, VARIANTS)
+REFERENCE = S.train.variants[0]
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+# Raw models that the zero-shot scorer and the variants start from.
+BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS[t.backbone].raw)})
 GUARDS = load_guards("config")
 unknown = sorted({*SCORED} - {*LANGUAGE_MODELS, *BASELINES, *GUARDS})
 if unknown:
@@ -70,6 +74,11 @@ def backbone(model_id):
 def scorer(model_id):
     """Folder that a scored language model is loaded from."""
     return backbone(S.train.backbone) if model_id == "zero-shot" else f"{S.outdir}/models/csrm/{model_id}"
+
+
+def train_slice(model_id):
+    """Training settings of a scored language model: its variant's, or the run's for the zero-shot backbone."""
+    return f"{S.outdir}/config/train.yaml" if model_id == "zero-shot" else variant_slice(S.outdir, model_id)
 
 
 def raw_inputs(dataset_id):

@@ -31,7 +31,7 @@ rule fetch_raw:
 rule pin_data:
     """Verify raw folders against data.dvc and fill DVC's cache."""
     input:
-        ancient(sorted({f"data/raw/{MODELS[S.train.backbone].raw}/manifest.json"} - {"data/raw/None/manifest.json"})),
+        ancient([f"data/raw/{raw}/manifest.json" for raw in BACKBONES]),
         ancient([f for d in S.data.train if d != "topics" for f in raw_inputs(d)]),
         ancient(ENCODER_FILES),
     output:

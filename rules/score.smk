@@ -45,7 +45,7 @@ rule score_benchmark:
         asked="<out>/items/{benchmark}.jsonl",
         model=lambda w: f"{scorer(w.lm)}/manifest.json",
         settings="<out>/config/score.yaml",
-        train_settings="<out>/config/train.yaml",
+        train_settings=lambda w: train_slice(w.lm),
     output:
         "<out>/scores/{lm}/{benchmark}.jsonl",
     log:

@@ -46,8 +46,8 @@ rule train_csrm:
     """One CSRM variant (section 3.3): the joint loss over its mixture; resumes from checkpoints after a kill."""
     input:
         groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
-        backbone=ancient(f"{backbone(S.train.backbone)}/manifest.json"),
-        settings="<out>/config/train.yaml",
+        backbone=lambda w: ancient(f"{backbone(VARIANTS[w.variant].backbone)}/manifest.json"),
+        settings=lambda w: train_slice(w.variant),
         leaks=ancient("<out>/interim/leaks.json"),
     output:
         "<out>/models/csrm/{variant}/manifest.json",
@@ -59,7 +59,7 @@ rule train_csrm:
         "../envs/core.yaml"
     threads: 2
     params:
-        backbone=backbone(S.train.backbone),
+        backbone=lambda w: backbone(VARIANTS[w.variant].backbone),
         folder=lambda w: f"{S.outdir}/models/csrm/{w.variant}",
         scratch=f"{S.outdir}/scratch",
         seed=S.seed,

@@ -11,8 +11,10 @@ GROUPS = (
     "csrm.model.commands",
     "csrm.train.commands",
     "csrm.bench.commands",
+    "csrm.bench.clauses_commands",
     "csrm.align.commands",
     "csrm.report.commands",
+    "csrm.cost",
     "csrm.audit",
 )
 

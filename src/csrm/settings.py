@@ -5,7 +5,7 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -84,30 +84,30 @@ class AugmentSettings(Section):
         return pools
 
 
-class Variant(NamedTuple):
-    """Which augmentations a model variant is trained on."""
+class VerbalizerSettings(Section):
+    """The answer words whose first tokens are summed (section 3.3); recorded with the model, used when scoring."""
 
-    cca: bool
-    sa: bool
-
-
-# Table 2: -CCA removes CCA; -SA removes both augmentations.
-VARIANTS = {"csrm": Variant(True, True), "csrm-no-cca": Variant(False, True), "csrm-no-sa": Variant(False, False)}
+    safe: list[str] = Field(["safe", " safe", "Safe"], min_length=1, description="Y_safe")
+    unsafe: list[str] = Field(["unsafe", " unsafe", "Unsafe"], min_length=1, description="Y_unsafe")
 
 
 class TrainSettings(Section):
     """CSRM training (section 3.3)."""
 
     backbone: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
-    variants: list[Literal["csrm", "csrm-no-cca", "csrm-no-sa"]] = Field(
+    variants: list[str] = Field(
         ["csrm", "csrm-no-cca", "csrm-no-sa"],
         min_length=1,
-        description="variants to train, the reference first; `csrm-no-sa` has neither augmentation, as in the paper",
+        description="variants in config/variants.yaml to train, the reference first",
     )
+    cca: bool = Field(True, description="train on configuration augmentation")
+    sa: bool = Field(True, description="train on strictness augmentation")
+    seed: int | None = Field(None, ge=0, description="seed of the mixture and of training (None: the run's)")
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
         {"base": 0.5, "cca": 3.0, "sa": 0.75, "response": 0.75}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
+    verbalizer: VerbalizerSettings = VerbalizerSettings()
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or a LoRA adapter merged at the end"
     )
@@ -123,11 +123,31 @@ class TrainSettings(Section):
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
+    packing: int | None = Field(
+        None, ge=1, description="groups share rows of so many tokens, or of the longest group (None: one group a row)"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
+    deterministic: bool = Field(False, description="deterministic algorithms only; slower on accelerators")
+    launcher: str | None = Field(
+        None, description="Accelerate configuration to train under, see envs/accelerate (None: one process)"
+    )
+    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
+        [], description="where loss curves go besides log.jsonl; each is a package to install"
+    )
 
-    @property
-    def accumulation(self) -> int:
-        """Forward passes per optimiser step on one device."""
-        return self.batch_groups // self.device_groups
+    def accumulation(self, processes: int = 1) -> int:
+        """Forward passes per optimiser step of each of `processes` processes.
+
+        Raises:
+            ValueError: if the effective batch does not divide evenly.
+        """
+        passes, left = divmod(self.batch_groups, self.device_groups * processes)
+        if left:
+            raise ValueError(
+                f"train.batch_groups {self.batch_groups} must be a multiple of train.device_groups "
+                f"{self.device_groups} times {processes} processes: choose a divisor"
+            )
+        return passes
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "TrainSettings":
@@ -282,11 +302,15 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
 def write_slices(settings: Settings) -> None:
     """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed."""
     for stage in STAGES:
-        path = Path(settings.outdir) / "config" / f"{stage}.yaml"
-        text = yaml.safe_dump(getattr(settings, stage).model_dump(mode="json"), sort_keys=True)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        write_slice(Path(settings.outdir) / "config" / f"{stage}.yaml", getattr(settings, stage))
+
+
+def write_slice(path: Path, section: Section) -> None:
+    """Write one section as YAML, untouched where nothing changed."""
+    text = yaml.safe_dump(section.model_dump(mode="json"), sort_keys=True)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def read_slice(path: str | Path, model: type[Section]) -> Any:

@@ -19,7 +19,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     items.add_argument("--model", required=True, help="model folder")
     items.add_argument("--items", nargs="+", type=Path, required=True)
     items.add_argument("--settings", type=Path, required=True, help="slice of the scoring settings")
-    items.add_argument("--train-settings", type=Path, required=True, help="gives a zero-shot model its section order")
+    items.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     items.add_argument("--output", nargs="+", type=Path, required=True, help="one file of scores per file of items")
     items.set_defaults(run=run_score_items)
 
@@ -56,8 +56,10 @@ def run_score_items(options: argparse.Namespace) -> None:
     if len(options.items) != len(options.output):
         raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
     settings = read_slice(options.settings, ScoreSettings)
-    order = read_slice(options.train_settings, TrainSettings).section_order
-    model = CSRM.from_pretrained(options.model, settings.dtype, order, settings.max_length)
+    asked: TrainSettings = read_slice(options.train_settings, TrainSettings)
+    model = CSRM.from_pretrained(
+        options.model, settings.dtype, asked.section_order, settings.max_length, asked.verbalizer
+    )
     for source, output in zip(options.items, options.output, strict=True):
         inputs = {"items": source, "model": options.model, "settings": options.settings}
         with recording([output], inputs, settings) as notes:

@@ -14,7 +14,7 @@ from csrm.model.reward import answer_logits, encode_request, safe_log_odds
 from csrm.model.tree import Tree, TreeBatch, build_tree, collate
 from csrm.model.verbalizer import Verbalizer, resolve_verbalizer
 from csrm.rows import Message
-from csrm.settings import DType, SectionOrder, TrainSettings
+from csrm.settings import DType, SectionOrder, TrainSettings, VerbalizerSettings
 
 Conversation = Sequence[Message | dict[str, str]]
 Rows = list[tuple[Tree, list[int]]]  # prefix trees, each with the indices of its sequences
@@ -44,6 +44,7 @@ def model_card(settings: TrainSettings, variant: str) -> dict[str, Any]:
         "variant": variant,
         "backbone": settings.backbone,
         "section_order": settings.section_order,
+        "verbalizer": settings.verbalizer.model_dump(),
         "max_length": settings.max_length,
     }
 
@@ -67,6 +68,7 @@ class CSRM:
         dtype: DType = "float32",
         section_order: SectionOrder = "conversation-first",
         max_length: int = 1024,
+        verbalizer: VerbalizerSettings | None = None,
     ) -> "CSRM":
         """Load a trained folder or any causal language model.
 
@@ -75,12 +77,15 @@ class CSRM:
             dtype: number format of the matrix products; scores in bfloat16 differ by up to about 0.03.
             section_order: used when the folder holds no `csrm.json`, otherwise the order it was trained with.
             max_length: longest rendered input, tokens.
+            verbalizer: used when the folder holds no `csrm.json` (default: the paper's words), like the order.
         """
         model, tokenizer = load_model(folder, inference_dtype(dtype))
-        card = Path(folder) / "csrm.json"
-        if card.exists():
-            section_order = json.loads(card.read_text(encoding="utf-8"))["section_order"]
-        return cls(model, tokenizer, section_order, max_length, resolve_verbalizer(tokenizer))
+        path = Path(folder) / "csrm.json"
+        if path.exists():
+            card = json.loads(path.read_text(encoding="utf-8"))
+            section_order = card["section_order"]
+            verbalizer = VerbalizerSettings.model_validate(card.get("verbalizer", {}))
+        return cls(model, tokenizer, section_order, max_length, resolve_verbalizer(tokenizer, verbalizer))
 
     def score(self, conversation: Conversation, config: SafetyConfig | str | Path) -> Score:
         """Reward of the last message of `conversation` under `config` (a configuration, or the path of one)."""

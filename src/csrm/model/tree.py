@@ -62,6 +62,18 @@ def build_tree(sequences: Sequence[Sequence[int]]) -> Tree:
     return tree
 
 
+def join(trees: Sequence[Tree]) -> Tree:
+    """Lay out several trees side by side in one row; none sees another, and the leaves keep their order."""
+    row = Tree([], [], [], [])
+    for tree in trees:
+        offset = len(row)
+        row.tokens.extend(tree.tokens)
+        row.positions.extend(tree.positions)
+        row.parents.extend(parent + offset if parent >= 0 else -1 for parent in tree.parents)
+        row.leaves.extend(leaf + offset for leaf in tree.leaves)
+    return row
+
+
 def collate(trees: Sequence[Tree], pad_id: int) -> TreeBatch:
     """Pad trees to one length; padding sees only itself, and nothing sees padding."""
     import torch

@@ -1,9 +1,9 @@
 """Verbalizers: which vocabulary entries count as the answers `safe` and `unsafe` (CSRM section 3.3)."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-SAFE_WORDS = ("safe", " safe", "Safe")
-UNSAFE_WORDS = ("unsafe", " unsafe", "Unsafe")
+from csrm.settings import VerbalizerSettings
 
 
 class Verbalizer(NamedTuple):
@@ -13,27 +13,26 @@ class Verbalizer(NamedTuple):
     unsafe: tuple[int, ...]
 
 
-def resolve_verbalizer(
-    tokenizer: Any, safe_words: tuple[str, ...] = SAFE_WORDS, unsafe_words: tuple[str, ...] = UNSAFE_WORDS
-) -> Verbalizer:
-    """Resolve the answer words to first-token ids of `tokenizer`.
+def resolve_verbalizer(tokenizer: Any, words: VerbalizerSettings | None = None) -> Verbalizer:
+    """Resolve the answer words (default: the paper's) to first-token ids of `tokenizer`.
 
     Raises:
         ValueError: if both sets share a first token, or a word has no token (the log-odds would be undefined).
     """
-    safe = _first_tokens(tokenizer, safe_words)
-    unsafe = _first_tokens(tokenizer, unsafe_words)
+    words = words or VerbalizerSettings()
+    safe = _first_tokens(tokenizer, words.safe)
+    unsafe = _first_tokens(tokenizer, words.unsafe)
     shared = sorted(set(safe) & set(unsafe))
     if shared:
         names = tokenizer.convert_ids_to_tokens(shared)
         raise ValueError(
-            f"verbalizer sets {safe_words} and {unsafe_words} share the first tokens {names}: "
+            f"train.verbalizer sets {words.safe} and {words.unsafe} share the first tokens {names}: "
             "choose answer words that this tokenizer starts differently"
         )
     return Verbalizer(safe, unsafe)
 
 
-def _first_tokens(tokenizer: Any, words: tuple[str, ...]) -> tuple[int, ...]:
+def _first_tokens(tokenizer: Any, words: Sequence[str]) -> tuple[int, ...]:
     firsts = []
     for word in words:
         ids = tokenizer(word, add_special_tokens=False).input_ids

@@ -8,70 +8,69 @@ from typing import Any
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `train` to the command line."""
     parser = commands.add_parser("train", help="train a CSRM variant (section 3.3)")
-    parser.add_argument("--variant", required=True, help="name in train.variants")
+    parser.add_argument("--variant", required=True, help="name in config/variants.yaml, recorded")
     parser.add_argument("--groups", nargs="+", type=Path, required=True, help="JSON lines of training groups")
     parser.add_argument("--backbone", type=Path, required=True, help="plain Hugging Face folder")
-    parser.add_argument("--settings", type=Path, required=True, help="slice of the training settings")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--settings", type=Path, required=True, help="the variant's training settings")
+    parser.add_argument("--seed", type=int, default=0, help="used unless the settings hold one")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
     parser.set_defaults(run=run_train)
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Mix the variant's groups, train, save; `scratch` is removed once the model is saved."""
+    """Mix the variant's groups, train, save; `scratch` is removed once the model is saved.
+
+    Under a launcher every process trains, and the main one alone saves.
+    """
     import shutil
 
     from csrm.provenance import recording
     from csrm.settings import TrainSettings, read_slice
+    from csrm.train.launch import is_main, launched, relaunch
 
-    settings = read_slice(options.settings, TrainSettings)
+    settings: TrainSettings = read_slice(options.settings, TrainSettings)
+    if settings.launcher and not launched():
+        relaunch(Path(settings.launcher), _arguments(options))
+    seed = options.seed if settings.seed is None else settings.seed
     inputs = {"groups": options.groups, "backbone": options.backbone, "settings": options.settings}
     scratch = options.scratch / _fingerprint(options)
-    with recording([options.output], inputs, settings, options.seed) as notes:
-        notes.update(_train(options, settings, scratch))
-    shutil.rmtree(scratch, ignore_errors=True)
+    with recording([options.output] if is_main() else [], inputs, settings, seed) as notes:
+        notes.update(_train(options, settings, seed, scratch))
+    if is_main():
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _train(options: argparse.Namespace, settings: Any, scratch: Path) -> dict[str, Any]:
+def _train(options: argparse.Namespace, settings: Any, seed: int, scratch: Path) -> dict[str, Any]:
     import time
 
     from transformers import AutoTokenizer
 
-    from csrm.augment.mix import by_source, mix
-    from csrm.files import read_rows
     from csrm.model.scorer import model_card
     from csrm.model.verbalizer import resolve_verbalizer
-    from csrm.rows import Group
-    from csrm.settings import VARIANTS
-    from csrm.train.dataset import encode_group, sort_within_batches
-    from csrm.train.trainer import save, train
+    from csrm.train.dataset import prepare
+    from csrm.train.launch import is_main
+    from csrm.train.measure import measurements
+    from csrm.train.trainer import resumed_step, save, train
 
-    if options.variant not in VARIANTS:
-        raise ValueError(f"variant {options.variant!r} is unknown; choose one of {sorted(VARIANTS)}")
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
-    verbalizer = resolve_verbalizer(tokenizer)
-    sources = by_source(group for path in options.groups for group in read_rows(path, Group))
-    variant = VARIANTS[options.variant]
-    wanted = settings.steps * settings.batch_groups
-    groups, counts = mix(sources, variant.cca, variant.sa, wanted, options.seed, settings.shares)
-    examples = [encode_group(tokenizer, group, settings) for group in groups]
-    examples = sort_within_batches(examples, settings.batch_groups)
+    verbalizer = resolve_verbalizer(tokenizer, settings.verbalizer)
+    examples, counts = prepare(tokenizer, options.groups, settings, seed)
+    first = resumed_step(scratch)
     started = time.time()
-    model = train(options.backbone, examples, verbalizer, settings, options.seed, scratch)
+    model = train(options.backbone, examples, verbalizer, settings, seed, scratch)
     seconds = time.time() - started
-    save(model, tokenizer, options.output, model_card(settings, options.variant), scratch / "log.jsonl")
-    computed = sum(len(example.tree) for example in examples)
-    return {
-        "groups": counts,
-        "sequences": sum(len(example.labels) for example in examples),
-        "ranking_pairs": sum(len(example.pairs) for example in examples),
-        "tokens": sum(example.tokens for example in examples),
-        "tokens_computed": computed,
-        "tokens_cut": sum(example.cut for example in examples),
-        "tokens_per_second": round(computed / seconds, 1),
-        "train_seconds": round(seconds, 1),
-    }
+    if is_main():
+        save(model, tokenizer, options.output, model_card(settings, options.variant), scratch / "log.jsonl")
+        return {"groups": counts, **measurements(examples, settings, model.config, first, seconds)}
+    return {}
+
+
+def _arguments(options: argparse.Namespace) -> list[str]:
+    """The command line that gives `options` again."""
+    named = ("variant", "backbone", "settings", "seed", "scratch", "output")
+    single = [word for name in named for word in (f"--{name}", str(getattr(options, name)))]
+    return ["train", *single, "--groups", *map(str, options.groups)]
 
 
 def _fingerprint(options: argparse.Namespace) -> str:

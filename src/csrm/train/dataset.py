@@ -1,10 +1,11 @@
 """Groups as training examples: one prefix tree each, with labels and ranking pairs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from csrm.model.reward import encode_request
-from csrm.model.tree import Tree, build_tree, collate
+from csrm.model.tree import Tree, build_tree, collate, join
 from csrm.rows import Branch, Group
 from csrm.settings import TrainSettings
 
@@ -19,6 +20,21 @@ class Example(NamedTuple):
     pairs: list[tuple[int, int]]
     tokens: int
     cut: int
+
+
+def prepare(
+    tokenizer: Any, paths: Sequence[Path], settings: TrainSettings, seed: int
+) -> tuple[list[Example], dict[str, int]]:
+    """The variant's mixture as examples in training order, and how many groups came from each source."""
+    from csrm.augment.mix import by_source, mix
+    from csrm.files import read_rows
+
+    sources = by_source(group for path in paths for group in read_rows(path, Group))
+    wanted = settings.steps * settings.batch_groups
+    shares = {str(source): share for source, share in settings.shares.items()}
+    groups, counts = mix(sources, settings.cca, settings.sa, wanted, seed, shares)
+    examples = [encode_group(tokenizer, group, settings) for group in groups]
+    return sort_within_batches(examples, settings.batch_groups), counts
 
 
 def encode_group(tokenizer: Any, group: Group, settings: TrainSettings) -> Example:
@@ -46,13 +62,48 @@ def sort_within_batches(examples: Sequence[Example], batch: int) -> list[Example
     return ordered
 
 
-def collate_examples(examples: Sequence[Example], pad_id: int, batch: int | None = None) -> dict[str, Any]:
+def pack(examples: Sequence[Example], length: int | None) -> list[list[Example]]:
+    """The rows of one forward pass: the longest example first, each in the first row with room for it.
+
+    Args:
+        examples: the groups of the pass.
+        length: tokens of a row, or those of the longest example when it is longer; None: one example a row.
+    """
+    if length is None:
+        return [[example] for example in examples]
+    room = max(length, *(len(example.tree) for example in examples))
+    rows: list[list[Example]] = []
+    free: list[int] = []
+    for example in sorted(examples, key=lambda e: -len(e.tree)):
+        size = len(example.tree)
+        place = next((row for row, left in enumerate(free) if left >= size), len(rows))
+        if place == len(rows):
+            rows.append([])
+            free.append(room)
+        rows[place].append(example)
+        free[place] -= size
+    return rows
+
+
+def padded_tokens(examples: Sequence[Example], settings: TrainSettings) -> list[int]:
+    """Length, with padding, of every row that training computes; their sum is the tokens it pays for."""
+    lengths: list[int] = []
+    for start in range(0, len(examples), settings.device_groups):
+        rows = pack(examples[start : start + settings.device_groups], settings.packing)
+        lengths += [max(sum(len(example.tree) for example in row) for row in rows)] * len(rows)
+    return lengths
+
+
+def collate_examples(
+    examples: Sequence[Example], pad_id: int, batch: int | None = None, packing: int | None = None
+) -> dict[str, Any]:
     """One forward pass: the trees' tensors, and labels and pairs of their N sequences with their weights.
 
     Args:
         examples: the groups of this forward pass.
         pad_id: padding token.
         batch: groups in the whole effective batch (default: these); every group weighs 1 / batch.
+        packing: tokens of a row that groups share (None: one group a row).
 
     Returns:
         `TreeBatch` fields, `labels` and `label_weights` (N,), `pairs` (P, 2) as indices, `pair_weights` (P,).
@@ -60,18 +111,19 @@ def collate_examples(examples: Sequence[Example], pad_id: int, batch: int | None
     import torch
 
     share = 1 / (batch or len(examples))
+    packed = pack(examples, packing)
     labels: list[int] = []
     label_weights: list[float] = []
     pairs: list[tuple[int, int]] = []
     pair_weights: list[float] = []
-    for example in examples:
+    for example in (example for row in packed for example in row):
         offset, known = len(labels), sum(label >= 0 for label in example.labels)
         labels += example.labels
         label_weights += [share / known if label >= 0 else 0.0 for label in example.labels]
         pairs += [(offset + chosen, offset + rejected) for chosen, rejected in example.pairs]
         pair_weights += [share / len(example.pairs) for _ in example.pairs]
     return {
-        **collate([example.tree for example in examples], pad_id)._asdict(),
+        **collate([join([example.tree for example in row]) for row in packed], pad_id)._asdict(),
         "labels": torch.tensor(labels),
         "label_weights": torch.tensor(label_weights),
         "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),

@@ -2,9 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import Verbalizer
 from csrm.settings import TrainSettings
 from csrm.train.dataset import Example, collate_examples
+from csrm.train.launch import processes
 from csrm.train.losses import JointLoss, joint_loss
 from csrm.train.master import MasterAdamW
 
@@ -40,32 +44,42 @@ class CSRMTrainer(Trainer):
     ) -> Any:
         """L_cls + gamma L_rm of one forward pass; the passes of a batch add up to the batch's mean over groups.
 
-        The trainer divides by the accumulation steps, which the factor undoes: the weights already hold the share.
+        The trainer divides by the accumulation steps, and several processes by their number; the factor undoes both,
+        because the weights already hold the share. The model is called, not a part of it: the wrappers that mix number
+        formats, shard weights or add up gradients act on that call.
         """
         weighted = {key: inputs.pop(key) for key in ("labels", "label_weights", "pairs", "pair_weights")}
-        logits = answer_logits(model, TreeBatch(**inputs))
+        logits = model(**inputs)
         goal = self.objective
         joint = joint_loss(logits, **weighted, verbalizer=self.verbalizer, gamma=goal.gamma, margin=goal.margin)
         self._note(joint, weighted["labels"])
-        loss = joint.loss * self.args.gradient_accumulation_steps
+        loss = joint.loss * self.args.gradient_accumulation_steps * self.args.world_size
         return (loss, {"log_odds": joint.log_odds}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the parts of the loss since the last log: sums per step, and the share of right labels."""
         if "loss" in logs and self.parts:
-            right, known = self.parts.pop("right"), max(1.0, self.parts.pop("known"))
-            logs = {**logs, **self.parts, "accuracy": right / known}
+            parts = self._over_processes(self.parts)
+            right, known = parts.pop("right"), max(1.0, parts.pop("known"))
+            logs = {**logs, **parts, "accuracy": right / known}
         self.parts = {}
         super().log(logs, *args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW; with float32 masters when the weights themselves are bfloat16."""
         if self.optimizer is None:
-            network: Any = self.model
+            network: Any = self.model if model is None else model
             trained = [p for p in network.parameters() if p.requires_grad]
             kind = MasterAdamW if trained[0].dtype == torch.bfloat16 else torch.optim.AdamW
             self.optimizer = kind(trained, lr=self.args.learning_rate, betas=BETAS, weight_decay=self.args.weight_decay)
         return self.optimizer
+
+    def _over_processes(self, parts: dict[str, float]) -> dict[str, float]:
+        if self.args.world_size == 1:
+            return parts
+        sums = torch.tensor(list(parts.values()), dtype=torch.float64, device=self.args.device)
+        torch.distributed.all_reduce(sums)
+        return dict(zip(parts, sums.tolist(), strict=True))
 
     def _note(self, joint: JointLoss, labels: torch.Tensor) -> None:
         known = labels >= 0
@@ -87,6 +101,8 @@ class LogFile(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget entries that the resumed run will write again."""
+        if not state.is_world_process_zero:
+            return
         kept = []
         if self.path.exists() and state.global_step:
             lines = self.path.read_text(encoding="utf-8").splitlines()
@@ -95,7 +111,7 @@ class LogFile(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Write one entry."""
-        if logs and "loss" in logs:
+        if logs and "loss" in logs and state.is_world_process_zero:
             with self.path.open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"step": state.global_step, **logs}, sort_keys=True) + "\n")
 
@@ -119,20 +135,53 @@ def train(
         scratch: folder for checkpoints and `log.jsonl`, kept until training ends.
     """
     scratch.mkdir(parents=True, exist_ok=True)
+    arguments = _arguments(settings, seed, scratch)
     model, tokenizer = load_model(backbone, _weight_dtype(settings))
     model = _trainable(model, settings)
+    pad, batch = tokenizer.pad_token_id, settings.batch_groups
     trainer = CSRMTrainer(
         verbalizer=verbalizer,
         objective=settings,
         model=model,
-        args=_arguments(settings, seed, scratch),
+        args=arguments,
         train_dataset=list(examples),
-        data_collator=partial(collate_examples, pad_id=tokenizer.pad_token_id, batch=settings.batch_groups),
+        data_collator=partial(collate_examples, pad_id=pad, batch=batch, packing=settings.packing),
         callbacks=[LogFile(scratch / "log.jsonl")],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(scratch))
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    with arguments.main_process_first(desc="looking for a checkpoint"):
+        checkpoint = last_checkpoint(scratch)
+    with _answering(model):
+        trainer.train(resume_from_checkpoint=checkpoint)
+    model = _whole(trainer, backbone, settings)
     return model.merge_and_unload() if settings.method == "lora" else model
+
+
+@contextmanager
+def _answering(model: Any) -> Iterator[None]:
+    """Within the block, calling `model` with the fields of a `TreeBatch` gives its answer logits, (N, vocabulary)."""
+
+    def forward(self: Any, **batch: torch.Tensor) -> torch.Tensor:
+        return answer_logits(self, TreeBatch(**batch))
+
+    model.forward = MethodType(forward, model)
+    try:
+        yield
+    finally:
+        del model.forward
+
+
+def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any:
+    """The trained model, unsharded; where weights are sharded they are gathered into a fresh copy of the backbone."""
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return trainer.accelerator.unwrap_model(trainer.model)
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    model = _trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
+    if trainer.is_world_process_zero():
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        lost = sorted({*missing, *unexpected} - {*(model._tied_weights_keys or ())})  # tied weights are gathered once
+        if lost:
+            raise RuntimeError(f"sharded training gathered other weights than the backbone has: {lost[:5]}")
+    return model
 
 
 def last_checkpoint(scratch: Path) -> str | None:
@@ -141,8 +190,14 @@ def last_checkpoint(scratch: Path) -> str | None:
     The trainer writes `trainer_state.json` last, so a folder without it is incomplete.
     """
     while (found := get_last_checkpoint(str(scratch))) and not (Path(found) / "trainer_state.json").exists():
-        shutil.rmtree(found)
+        shutil.rmtree(found, ignore_errors=True)
     return found
+
+
+def resumed_step(scratch: Path) -> int:
+    """The step that training in `scratch` goes on from; 0 at its start."""
+    found = last_checkpoint(scratch) if scratch.exists() else None
+    return int(found.rpartition("-")[2]) if found else 0
 
 
 def _weight_dtype(settings: TrainSettings) -> torch.dtype:
@@ -152,6 +207,10 @@ def _weight_dtype(settings: TrainSettings) -> torch.dtype:
 
 def _trainable(model: Any, settings: TrainSettings) -> Any:
     """Full fine-tuning leaves the (tied) embeddings as they are; LoRA adds adapters to every linear layer."""
+    if settings.gradient_checkpointing:
+        older = "gradient_checkpointing_enable"  # the method's name in older releases
+        enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, older)
+        enable({"use_reentrant": False})
     if settings.method == "lora":
         from peft import LoraConfig, get_peft_model
 
@@ -162,12 +221,20 @@ def _trainable(model: Any, settings: TrainSettings) -> Any:
 
 
 def _arguments(settings: TrainSettings, seed: int, scratch: Path) -> TrainingArguments:
+    """The trainer's arguments; making them also gives each process its device.
+
+    Raises:
+        ValueError: if a package to report to is missing, or several accelerators are visible to one process.
+    """
+    missing = [name for name in settings.report_to if not find_spec(name)]
+    if missing:
+        raise ValueError(f"train.report_to names {missing}, not installed: pip install them, or leave them out")
     on_gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(scratch),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.device_groups,
-        gradient_accumulation_steps=settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation(processes()),
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup_steps,
@@ -176,16 +243,25 @@ def _arguments(settings: TrainSettings, seed: int, scratch: Path) -> TrainingArg
         bf16=on_gpu and settings.dtype != "float32",
         use_cpu=not on_gpu,
         seed=seed,
+        full_determinism=settings.deterministic,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         label_names=[],
         logging_steps=1,
         save_steps=settings.checkpoint_steps,
         save_total_limit=1,
-        report_to=[],
+        report_to=list(settings.report_to),
+        run_name=settings.variants[0],
         disable_tqdm=False,
         dataloader_pin_memory=on_gpu,
     )
+    if arguments.n_gpu > 1:
+        raise ValueError(
+            f"one process sees {arguments.n_gpu} accelerators: set train.launcher (envs/accelerate/fsdp2.yaml), "
+            "or CUDA_VISIBLE_DEVICES to one of them"
+        )
+    return arguments
 
 
 def save(model: Any, tokenizer: Any, target: Path, card: dict[str, Any], log: Path) -> None:

@@ -1,13 +1,18 @@
 """Requests that are too long, verbalizers, and the public scoring interface."""
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.model.reward import encode_request
+from csrm.model.scorer import CSRM, model_card
 from csrm.model.verbalizer import resolve_verbalizer
 from csrm.rows import Message
+from csrm.settings import TrainSettings, VerbalizerSettings
 
 TURNS = [
     Message(role="user", content="where is the key? " * 5),
@@ -32,7 +37,7 @@ def test_configuration_without_room_is_an_error(tiny_scorer: Any) -> None:
 
 def test_overlapping_verbalizer_is_refused(tiny_scorer: Any) -> None:
     with pytest.raises(ValueError, match="share the first tokens"):
-        resolve_verbalizer(tiny_scorer.tokenizer, ("safe",), ("safe",))
+        resolve_verbalizer(tiny_scorer.tokenizer, VerbalizerSettings(safe=["safe"], unsafe=["safe"]))
 
 
 def test_verbalizer_sets_are_disjoint(tiny_scorer: Any) -> None:
@@ -59,3 +64,24 @@ def test_score_of_a_grid(tiny_scorer: Any) -> None:
 def test_judged_message_must_be_the_assistants(tiny_scorer: Any) -> None:
     with pytest.raises(ValueError, match="must be the assistant's, got user"):
         tiny_scorer.score([{"role": "user", "content": "hi"}], SafetyConfig.from_data(["Pets"]))
+
+
+def test_a_model_is_scored_with_the_words_it_was_trained_with(tiny_backbone: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_backbone, tmp_path / "m")
+    words = VerbalizerSettings(safe=["yes"], unsafe=["no"])
+    card = model_card(TrainSettings(verbalizer=words), "v")
+    (tmp_path / "m" / "csrm.json").write_text(json.dumps(card), encoding="utf-8")
+    trained = CSRM.from_pretrained(tmp_path / "m", verbalizer=VerbalizerSettings())
+    assert trained.verbalizer == resolve_verbalizer(trained.tokenizer, words)
+    zero_shot = CSRM.from_pretrained(tiny_backbone, verbalizer=words)
+    assert zero_shot.verbalizer == trained.verbalizer != CSRM.from_pretrained(tiny_backbone).verbalizer
+    config = SafetyConfig.from_data(["Pets"])
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    assert trained.score(turns, config).log_odds == pytest.approx(
+        zero_shot_score(zero_shot, turns, config, trained.order), abs=1e-5
+    )
+
+
+def zero_shot_score(model: CSRM, turns: list[dict[str, str]], config: SafetyConfig, order: Any) -> float:
+    model.order = order
+    return model.score(turns, config).log_odds

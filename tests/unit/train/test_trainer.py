@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from csrm.configs.safety_config import Category
+from csrm.model.device import load_model
 from csrm.model.reward import answer_logits
 from csrm.model.scorer import CSRM, Request, model_card
 from csrm.model.tree import TreeBatch
@@ -17,7 +18,8 @@ from csrm.settings import TrainSettings
 from csrm.train.dataset import collate_examples, encode_group, sort_within_batches
 from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
-from csrm.train.trainer import last_checkpoint, save, train
+from csrm.train.measure import measurements
+from csrm.train.trainer import _trainable, last_checkpoint, resumed_step, save, train
 
 WORDS = ("tavern", "letter", "guard", "market", "garden", "bridge", "song", "river")
 
@@ -119,10 +121,79 @@ def test_resumed_training_equals_uninterrupted(
     ]
 
 
+@pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"packing": 400}])
+def test_memory_settings_change_no_step(
+    change: dict[str, Any], tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path
+) -> None:
+    """Losses, gradient norms and trained weights are those of plain training."""
+    runs = []
+    for name, options in (("plain", settings()), ("changed", settings(**change))):
+        made = examples(tiny_scorer, 24, options)
+        model = train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / name)
+        lines = (tmp_path / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        runs.append((model, [(json.loads(line)["loss"], json.loads(line)["grad_norm"]) for line in lines]))
+    (plain, entries), (changed, others) = runs
+    assert [value for pair in others for value in pair] == pytest.approx([v for p in entries for v in p], abs=1e-4)
+    for left, right in zip(plain.parameters(), changed.parameters(), strict=True):
+        assert torch.allclose(left, right, atol=1e-4)
+
+
+def test_checkpointing_keeps_fewer_tensors(tiny_backbone: Path, tiny_scorer: Any) -> None:
+    """The loss and every gradient are equal, and less is kept for the backward pass."""
+    inputs = collate_examples(examples(tiny_scorer, 4, settings()), 0)
+    weighted = {k: inputs.pop(k) for k in ("labels", "label_weights", "pairs", "pair_weights")}
+    found = []
+    for checkpointing in (False, True):
+        model, _ = load_model(tiny_backbone, torch.float32)
+        model = _trainable(model, settings(gradient_checkpointing=checkpointing)).train()
+        kept: list[int] = []
+
+        def count(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            logits = answer_logits(model, TreeBatch(**inputs))
+            joint = joint_loss(logits, **weighted, verbalizer=tiny_scorer.verbalizer, gamma=0.5, margin=0)
+        forward = sum(kept)
+        joint.loss.backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        found.append((joint.loss.item(), gradient, forward))
+    assert found[1][0] == pytest.approx(found[0][0], abs=1e-6)
+    assert torch.allclose(found[1][1], found[0][1], atol=1e-6) and found[0][1].abs().max() > 1e-3
+    assert found[1][2] < 0.6 * found[0][2]
+
+
+def test_deterministic_mode_repeats_bit_for_bit(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
+    options = settings(deterministic=True, steps=3)
+    made = examples(tiny_scorer, 12, options)
+    try:
+        runs = [train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / n) for n in ("a", "b")]
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for left, right in zip(*(run.parameters() for run in runs), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_measurements_of_a_resumed_run_time_its_own_steps(tiny_scorer: Any) -> None:
+    options = settings()
+    made = examples(tiny_scorer, 24, options)
+    whole = measurements(made, options, tiny_scorer.model.config, 0, 2.0)
+    rest = measurements(made, options, tiny_scorer.model.config, 4, 1.0)
+    computed = sum(len(e.tree) for e in made)
+    assert whole["tokens_per_second"] == round(computed / 2, 1)
+    assert rest["tokens_per_second"] == sum(len(e.tree) for e in made[16:])
+    assert whole["tokens_computed"] == rest["tokens_computed"] == computed <= whole["tokens_padded"]
+    assert (whole["steps"], rest["steps"], rest["steps_timed"]) == (6, 6, 2)
+    assert whole["peak_memory"]["process_mib"] > 50
+
+
 def test_incomplete_checkpoint_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}", encoding="utf-8")
     (tmp_path / "checkpoint-4").mkdir()
+    assert resumed_step(tmp_path) == 2 and resumed_step(tmp_path / "none") == 0
     assert (last_checkpoint(tmp_path) or "").endswith("checkpoint-2")
 
 

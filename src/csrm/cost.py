@@ -1,0 +1,271 @@
+"""What training costs before anything is spent: tokens, floating-point operations, device-hours and memory.
+
+Operations. A matrix product with P weights costs 2P per token forward, 2P for the gradient of its input and 2P for the
+gradient of its weights (Kaplan et al. 2020, section 2.1). Attention over a row of L tokens adds two products of
+2 L heads head_dim each per layer and token, forward, and twice that backward (Chowdhery et al. 2022, appendix B; rows
+are computed densely, no causal half is saved). Gradient checkpointing repeats the forward pass of the layers. The
+vocabulary is projected at answers only.
+
+Memory. Weights are float32 (4 bytes), gradients 4 and the two moments of AdamW 8 for each trained parameter: the 16
+bytes of Rajbhandari et al. 2020, section 3.1, without the low-precision copy, which is counted apart: whole on one
+device, two layers at a time where weights are sharded. Activations are the tensors that a layer keeps for its backward
+pass, counted as by Korthikanti et al. 2022, section 4, for a gated layer with fused attention.
+"""
+
+import argparse
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from csrm.settings import TrainSettings
+
+H100_TFLOPS = 989.0  # dense bfloat16, NVIDIA H100 SXM data sheet
+GIB = 2**30
+
+
+class Architecture(NamedTuple):
+    """Shape of a Llama-like decoder: gated feed-forward layers, grouped queries, RMS norms."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+
+    @property
+    def layer_matrices(self) -> int:
+        """Weights of one layer's matrix products."""
+        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        return attention + 3 * self.hidden * self.intermediate
+
+    @property
+    def embeddings(self) -> int:
+        """Weights of one embedding matrix."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All weights."""
+        layers = self.layers * (self.layer_matrices + 2 * self.hidden)
+        return layers + self.hidden + self.embeddings * (1 if self.tied else 2)
+
+
+class Work(NamedTuple):
+    """What is computed: tokens with padding, mean row length (tokens), answers, and where the counts come from."""
+
+    tokens: float
+    row: float
+    answers: float
+    source: str
+
+
+class Cost(NamedTuple):
+    """Cost of one training run; memory in bytes a device."""
+
+    parameters: int
+    tokens: float
+    operations: float
+    device_hours: float
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def memory(self) -> float:
+        """Bytes a device needs in all."""
+        return self.weights + self.gradients + self.optimizer + self.activations
+
+
+def load_architectures(config_dir: str | Path) -> dict[str, Architecture]:
+    """Read `config/architectures.tsv` as model id -> shape."""
+    with (Path(config_dir) / "architectures.tsv").open(encoding="utf-8", newline="") as table:
+        rows = list(csv.DictReader((line for line in table if not line.startswith("#")), delimiter="\t"))
+    sizes = [name for name in Architecture._fields if name != "tied"]
+    return {r["id"]: Architecture(tied=r["tied"] == "yes", **{name: int(r[name]) for name in sizes}) for r in rows}
+
+
+def architecture_of(config: Any) -> Architecture:
+    """The shape of a loaded model, from its Transformers configuration."""
+    return Architecture(
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        vocabulary=config.vocab_size,
+        tied=config.tie_word_embeddings,
+    )
+
+
+def trained_parameters(shape: Architecture, settings: TrainSettings) -> int:
+    """Weights that get a gradient: all but the input embeddings (and what is tied to them), or the LoRA adapters."""
+    if settings.method == "full":
+        return shape.parameters - shape.embeddings
+    inner, outer = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    sides = 2 * (shape.hidden + inner) + 2 * (shape.hidden + outer) + 3 * (shape.hidden + shape.intermediate)
+    return settings.lora_rank * sides * shape.layers
+
+
+def operations_per_token(shape: Architecture, settings: TrainSettings, row: float) -> float:
+    """Floating-point operations that training spends on one token of a row of `row` tokens, without the vocabulary."""
+    forward = 2.0 * shape.layers * shape.layer_matrices
+    attention = 4.0 * shape.layers * shape.heads * shape.head_dim * row
+    passes = 3 if settings.method == "full" else 2  # a frozen matrix needs no gradient of its own
+    again = settings.gradient_checkpointing
+    return (passes + again) * forward + (3 + again) * attention
+
+
+def operations_per_answer(shape: Architecture, settings: TrainSettings) -> float:
+    """Floating-point operations of one projection to the vocabulary; a matrix that is frozen saves its gradient."""
+    frozen = shape.tied or settings.method == "lora"
+    return (4.0 if frozen else 6.0) * shape.embeddings
+
+
+def activation_bytes(shape: Architecture, settings: TrainSettings, rows: float, row: float) -> float:
+    """Bytes that the backward pass needs kept from one forward pass of `rows` rows of `row` tokens.
+
+    Per layer and token: three tensors of either norm, queries, keys, values (repeated for every head, because rows are
+    masked) and attention's output, and four tensors of the gated feed-forward. With checkpointing: the inputs of all
+    layers, and one layer in full.
+    """
+    number = 4 if settings.dtype == "float32" else 2
+    layer = 6.0 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate
+    kept = shape.layers * shape.hidden + layer if settings.gradient_checkpointing else shape.layers * layer
+    return number * rows * row * kept
+
+
+def training_cost(
+    shape: Architecture, settings: TrainSettings, work: Work, devices: int, tflops: float, utilisation: float
+) -> Cost:
+    """Cost of training `shape` on `work`.
+
+    Args:
+        shape: the backbone.
+        settings: the variant's training settings.
+        work: tokens and answers of the whole run.
+        devices: accelerators that share the weights and the batch (sharded as by ZeRO stage 3 or FSDP).
+        tflops: peak of one device, 10^12 operations a second.
+        utilisation: share of the peak that training reaches (model FLOPs utilisation).
+    """
+    per_token = operations_per_token(shape, settings, work.row)
+    operations = work.tokens * per_token + work.answers * operations_per_answer(shape, settings)
+    trained = trained_parameters(shape, settings)
+    copied = shape.parameters if devices == 1 else 2 * shape.layer_matrices
+    copy = 0 if settings.dtype == "float32" else 2 * copied
+    return Cost(
+        parameters=shape.parameters,
+        tokens=work.tokens,
+        operations=operations,
+        device_hours=operations / (tflops * 1e12 * utilisation) / 3600,
+        weights=4 * shape.parameters / devices + copy,
+        gradients=4 * trained / devices,
+        optimizer=8 * trained / devices,
+        activations=activation_bytes(shape, settings, settings.device_groups, work.row),
+    )
+
+
+def work_from_settings(settings: TrainSettings, tokens_per_group: int | None = None) -> Work:
+    """Tokens from settings alone: every group as long as allowed (an upper bound), or `tokens_per_group`."""
+    row = tokens_per_group or settings.max_length
+    groups = settings.steps * settings.batch_groups
+    named = f"{row} tokens a group" + ("" if tokens_per_group else " (train.max_length)")
+    return Work(float(groups * row), float(row), 2.0 * groups, f"{named}, 2 answers a group")
+
+
+def work_from_groups(settings: TrainSettings, groups: Sequence[Path], backbone: Path, seed: int, sample: int) -> Work:
+    """Tokens counted on a sample of the variant's own mixture, and scaled to the whole run.
+
+    Args:
+        settings: the variant's training settings.
+        groups: JSON lines of training groups.
+        backbone: folder of the backbone's tokenizer.
+        seed: of the mixture.
+        sample: groups to count, rounded up to whole batches.
+    """
+    from transformers import AutoTokenizer
+
+    from csrm.train.dataset import padded_tokens, prepare
+
+    batches = min(settings.steps, -(-sample // settings.batch_groups))
+    counted = settings.model_copy(update={"steps": batches})
+    examples, _ = prepare(AutoTokenizer.from_pretrained(backbone), groups, counted, seed)
+    scale = settings.steps / batches
+    rows = padded_tokens(examples, settings)
+    mean_row = sum(size * size for size in rows) / sum(rows)  # weighted by tokens: attention grows with the square
+    answers = sum(len(example.labels) for example in examples)
+    return Work(sum(rows) * scale, mean_row, answers * scale, f"tokens of {len(examples)} groups of the mixture")
+
+
+def to_markdown(costs: Mapping[str, Cost], assumptions: Sequence[str]) -> str:
+    """One line a variant."""
+    head = ["variant", "parameters", "tokens", "FLOPs", "device-hours", "weights", "gradients", "optimiser"]
+    head += ["activations", "GiB a device"]
+    lines = [f"- {line}" for line in assumptions] + ["", _line(head), _line(["---"] * len(head))]
+    for name, cost in costs.items():
+        parts = (cost.weights, cost.gradients, cost.optimizer, cost.activations, cost.memory)
+        sizes = [f"{cost.parameters / 1e6:.1f}M", f"{cost.tokens:.3g}", f"{cost.operations:.3g}"]
+        lines.append(_line([name, *sizes, f"{cost.device_hours:.2f}", *(f"{part / GIB:.2f}" for part in parts)]))
+    return "\n".join(lines) + "\n"
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(values) + " |"
+
+
+def run_cost(options: argparse.Namespace) -> None:
+    """`csrm cost`: print the table of a scale's variants."""
+    from csrm.settings import load
+    from csrm.variants import load_variants, variant_settings
+
+    settings = load(options.config_dir, {"scale": options.scale} if options.scale else {})
+    table, shapes = load_variants(options.config_dir), load_architectures(options.config_dir)
+    train = settings.train.model_copy(update={"variants": options.variants or settings.train.variants})
+    costs, sources = {}, set()
+    for name, chosen in variant_settings(table, train).items():
+        seed = settings.seed if chosen.seed is None else chosen.seed
+        work = (
+            work_from_groups(chosen, options.groups, options.backbone, seed, options.sample)
+            if options.groups
+            else work_from_settings(chosen, options.tokens_per_group)
+        )
+        shape = _shape(options.backbone, shapes, chosen.backbone)
+        costs[name] = training_cost(shape, chosen, work, options.devices, options.tflops, options.utilisation)
+        sources.add(work.source)
+    devices = f"{options.devices} device{'s' * (options.devices > 1)}"
+    speed = f"{devices} of {options.tflops:g} TFLOP/s at {100 * options.utilisation:g} % utilisation"
+    print(to_markdown(costs, [f"scale {settings.scale}: {'; '.join(sorted(sources))}", speed]), end="")
+
+
+def _shape(folder: Path | None, shapes: Mapping[str, Architecture], backbone: str) -> Architecture:
+    if folder:
+        from transformers import AutoConfig
+
+        return architecture_of(AutoConfig.from_pretrained(folder))
+    if backbone not in shapes:
+        raise ValueError(
+            f"backbone {backbone!r} is not in config/architectures.tsv ({sorted(shapes)}): add its line, "
+            "or give its folder with --backbone"
+        )
+    return shapes[backbone]
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register `csrm cost`."""
+    parser = commands.add_parser("cost", help="tokens, FLOPs, device-hours and memory of training, before it is run")
+    parser.add_argument("--config-dir", type=Path, default=Path("config"), help="folder of the settings")
+    parser.add_argument("--scale", help="scale whose training is priced (default: the run's)")
+    parser.add_argument("--variants", nargs="+", help="names in config/variants.yaml (default: train.variants)")
+    parser.add_argument("--devices", type=int, default=1, help="accelerators that share weights and batch")
+    parser.add_argument("--tflops", type=float, default=H100_TFLOPS, help="peak of a device (default: an H100's)")
+    parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (default: %(default)s)")
+    parser.add_argument("--tokens-per-group", type=int, help="mean tokens of a group (default: train.max_length)")
+    parser.add_argument("--groups", nargs="+", type=Path, help="training groups to count tokens of; needs --backbone")
+    parser.add_argument("--backbone", type=Path, help="model folder, for its tokenizer and shape")
+    parser.add_argument("--sample", type=int, default=512, help="groups to count (default: %(default)s)")
+    parser.set_defaults(run=run_cost)

@@ -1,0 +1,152 @@
+"""The cost of training against hand computation, against a real model, and as printed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from csrm import cost
+from csrm.cli import main
+from csrm.data.tables import load_models
+from csrm.files import write_rows
+from csrm.settings import TrainSettings, load
+from csrm.train.dataset import padded_tokens, prepare
+
+CONFIG = Path(__file__).parents[2] / "config"
+SHAPES = cost.load_architectures(CONFIG)
+LLAMA = SHAPES["llama-3.1-8b-instruct"]
+FULL = TrainSettings(dtype="bfloat16", device_groups=8, batch_groups=128)
+
+
+def test_parameters_are_the_published_counts() -> None:
+    """Llama-3.1-8B 8,030,261,248; Mistral-7B 7,241,732,096; SmolLM2-135M 134,515,008."""
+    assert LLAMA.parameters == 8_030_261_248
+    assert SHAPES["mistral-7b-instruct-v0.1"].parameters == 7_241_732_096
+    assert SHAPES["smollm2-135m-instruct"].parameters == 134_515_008
+
+
+def test_every_language_model_has_a_shape() -> None:
+    assert set(SHAPES) == set(load_models(CONFIG)) - {"minilm"}
+
+
+def test_operations_of_llama_by_hand() -> None:
+    """Matrices of a layer: 2 x 4096 x 4096 + 2 x 4096 x 1024 + 3 x 4096 x 14336 = 218,103,808; 32 layers."""
+    matrices = 32 * 218_103_808
+    attention = 4 * 32 * 4096 * 1000
+    assert cost.operations_per_token(LLAMA, FULL, 1000) == 6 * matrices + 3 * attention
+    again = FULL.model_copy(update={"gradient_checkpointing": True})
+    assert cost.operations_per_token(LLAMA, again, 1000) == 8 * matrices + 4 * attention
+    lora = FULL.model_copy(update={"method": "lora"})
+    assert cost.operations_per_token(LLAMA, lora, 1000) == 4 * matrices + 3 * attention
+    assert cost.operations_per_answer(LLAMA, FULL) == 6 * 128_256 * 4096
+    assert cost.operations_per_answer(SHAPES["smollm2-135m-instruct"], FULL) == 4 * 49_152 * 576
+
+
+def test_time_and_memory_of_llama_by_hand() -> None:
+    """10^9 tokens in rows of 1,000 on 8 H100 at 40 %: 43.45 10^18 operations, 30.5 hours; 16 GiB of states a device."""
+    settings = FULL.model_copy(update={"gradient_checkpointing": False})
+    found = cost.training_cost(LLAMA, settings, cost.Work(1e9, 1000, 0, ""), 8, 989, 0.4)
+    assert found.operations == pytest.approx(43.449e18, rel=1e-4)
+    assert found.device_hours == pytest.approx(43.449e18 / (0.4 * 989e12) / 3600, rel=1e-4)
+    assert found.device_hours == pytest.approx(30.51, abs=0.01)
+    trained = 8_030_261_248 - 128_256 * 4096
+    assert found.weights == 4 * 8_030_261_248 / 8 + 2 * 2 * 218_103_808
+    assert (found.gradients, found.optimizer) == (4 * trained / 8, 8 * trained / 8)
+    assert found.activations == 2 * 8 * 1000 * 32 * (6 * 4096 + 4 * 4096 + 4 * 14336)
+    assert found.memory == found.weights + found.gradients + found.optimizer + found.activations
+    alone = cost.training_cost(LLAMA, settings, cost.Work(1e9, 1000, 0, ""), 1, 989, 0.4)
+    assert alone.weights == (4 + 2) * 8_030_261_248
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_trained_parameters_are_those_of_the_trainer(method: Any, tiny_backbone: Path) -> None:
+    from csrm.model.device import load_model
+    from csrm.train.trainer import _trainable
+
+    settings = TrainSettings(method=method, lora_rank=4)
+    model, _ = load_model(tiny_backbone, torch.float32)
+    shape = cost.architecture_of(model.config)
+    assert shape.parameters == model.num_parameters()
+    trained = sum(p.numel() for p in _trainable(model, settings).parameters() if p.requires_grad)
+    assert cost.trained_parameters(shape, settings) == trained
+
+
+def test_activations_are_those_that_autograd_keeps() -> None:
+    """Bytes a real model keeps for its backward pass: the growth from two to four layers, within 2 %."""
+    kept, estimates = [], []
+    for layers in (2, 4):
+        model = llama(layers)
+        kept.append(kept_bytes(model, rows=3, row=200))
+        shape = cost.architecture_of(model.config)
+        estimates.append(cost.activation_bytes(shape, TrainSettings(dtype="float32"), 3, 200))
+    assert kept[1] - kept[0] == pytest.approx(estimates[1] - estimates[0], rel=0.02)
+
+
+def llama(layers: int) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 8, "num_key_value_heads": 2}
+    config = LlamaConfig(vocab_size=100, num_hidden_layers=layers, tie_word_embeddings=True, **sizes)
+    model: Any = LlamaForCausalLM(config).train()
+    model.get_input_embeddings().weight.requires_grad_(False)
+    return model
+
+
+def kept_bytes(model: Any, rows: int, row: int) -> int:
+    from csrm.model.reward import answer_logits
+    from csrm.model.tree import build_tree, collate
+
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        answer_logits(model, collate([build_tree([[5] * row])] * rows, 0))
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
+
+
+def test_settings_alone_give_an_upper_bound() -> None:
+    paper = load(CONFIG, {"scale": "paper"}).train
+    work = cost.work_from_settings(paper)
+    assert (work.tokens, work.row) == (7200 * 128 * 8192, 8192)
+    assert cost.work_from_settings(paper, 700).tokens == 7200 * 128 * 700
+
+
+def groups() -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    for n in range(30):
+        source = ("base", "cca", "sa")[n % 3]
+        turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "The song. " * (n + 1)}]
+        branches = [{"config": [{"name": name}], "label": "safe", "source": source} for name in "ab"]
+        made.append({"id": str(n), "prompt_id": str(n), "messages": turns, "branches": branches})
+    return made
+
+
+def test_groups_are_counted_as_training_computes_them(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
+    write_rows(tmp_path / "groups.jsonl", groups())
+    settings = TrainSettings(steps=6, batch_groups=4, device_groups=2)
+    work = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=1000)
+    examples, _ = prepare(tiny_scorer.tokenizer, [tmp_path / "groups.jsonl"], settings, 0)
+    assert (work.tokens, work.answers) == (sum(padded_tokens(examples, settings)), 48)
+    sampled = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=8)
+    assert sampled.answers == 48 and sampled.tokens == pytest.approx(work.tokens, rel=0.3)
+
+
+def test_the_command_prints_one_line_a_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config-dir", str(CONFIG), "--scale", "paper", "--devices", "8"]
+    assert main(["cost", *options, "--variants", "csrm", "csrm-qwen3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "8192 tokens a group" in lines[0] and "8 devices of 989 TFLOP/s at 40 % utilisation" in lines[1]
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| csrm")]
+    assert [row[0] for row in cells] == ["csrm", "csrm-qwen3"]
+    assert cells[0][1] == "8030.3M" and cells[0][2] == "7.55e+09"
+    assert float(cells[0][4]) > float(cells[1][4]) > 0
+
+
+def test_a_backbone_without_shape_is_answered_with_the_fix() -> None:
+    with pytest.raises(ValueError, match=r"'gpt-5' is not in config/architectures.tsv(.|\n)*--backbone"):
+        cost._shape(None, SHAPES, "gpt-5")

@@ -1,0 +1,103 @@
+"""Variants: one table of overrides, checked against the training settings; nothing but its own training changes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from csrm.data.tables import load_models
+from csrm.settings import TrainSettings, load
+from csrm.variants import load_variants, variant_settings, variant_slice, write_variant_slices
+
+CONFIG = Path(__file__).parents[2] / "config"
+TABLE = load_variants(CONFIG)
+
+
+def resolve(changes: dict[str, Any], base: TrainSettings | None = None) -> TrainSettings:
+    base = (base or TrainSettings()).model_copy(update={"variants": ["v"]})
+    return variant_settings({"v": changes}, base)["v"]
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_every_entry_of_the_table_is_valid(name: str) -> None:
+    settings = resolve(TABLE[name])
+    assert settings.backbone in load_models(CONFIG)
+    for key, value in TABLE[name].items():
+        assert merged(getattr(settings, key)).items() >= merged(value).items()
+
+
+def merged(value: Any) -> dict[str, Any]:
+    """A setting as a mapping, sections as their keys."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def test_the_variants_of_table_2() -> None:
+    settings = variant_settings(TABLE, load(CONFIG).train)
+    flags = {name: (s.cca, s.sa) for name, s in settings.items()}
+    assert flags == {"csrm": (True, True), "csrm-no-cca": (False, True), "csrm-no-sa": (False, False)}
+    assert next(iter(settings)) == "csrm"
+    differing = {key for s in settings.values() for key in changed(s, settings["csrm"])}
+    assert differing == {"cca", "sa", "variants"}
+
+
+def changed(one: TrainSettings, other: TrainSettings) -> set[str]:
+    left, right = one.model_dump(), other.model_dump()
+    return {key for key in left if left[key] != right[key]}
+
+
+def test_the_ready_ablations_are_there() -> None:
+    values = {name: resolve(changes) for name, changes in TABLE.items()}
+    assert {0.0, 0.5, 1.0} <= {v.margin for v in values.values()}
+    assert {0.1, 1.0} <= {v.gamma for v in values.values()}
+    assert len({v.section_order for v in values.values()}) == 3
+    assert len({tuple(v.verbalizer.safe) for v in values.values()}) >= 2
+    assert {0, 1, 2} <= {v.seed for v in values.values()}
+    assert len({v.backbone for v in values.values()}) >= 2
+
+
+def test_mappings_merge_and_the_scale_shows_through() -> None:
+    base = load(CONFIG, {"scale": "paper"}).train
+    settings = resolve({"shares": {"cca": 9.0}}, base)
+    assert settings.shares == {**base.shares, "cca": 9.0}
+    assert settings.max_length == base.max_length == 8192
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"margn": 1}, r"variant 'v'(.|\n)*margn"),
+        ({"margin": -1}, r"variant 'v'(.|\n)*greater than or equal to 0"),
+        ({"verbalizer": {"yes": ["yes"]}}, r"verbalizer\.yes"),
+        ({"verbalizer": {"safe": []}}, r"verbalizer\.safe"),
+        ({"device_groups": 3}, "must be a multiple"),
+        ({"variants": ["other"]}, "remove it"),
+    ],
+)
+def test_wrong_overrides_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve(changes)
+
+
+def test_unknown_variant_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"\['csrm-big'\] are not in config/variants.yaml; choose among \['csrm'"):
+        variant_settings(TABLE, TrainSettings(variants=["csrm-big"]))
+
+
+def test_a_variant_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "variants.yaml").write_text("csrm: 3\n")
+    with pytest.raises(ValueError, match=r"\['csrm'\] are not mappings"):
+        load_variants(tmp_path)
+
+
+def test_adding_a_variant_leaves_the_slices_of_others_alone(tmp_path: Path) -> None:
+    write_variant_slices(tmp_path, variant_settings(TABLE, TrainSettings(variants=["csrm"])))
+    path = Path(variant_slice(tmp_path, "csrm"))
+    before = path.stat().st_mtime_ns
+    both = variant_settings(TABLE, TrainSettings(variants=["csrm-margin-1", "csrm"]))
+    write_variant_slices(tmp_path, both)
+    assert path.stat().st_mtime_ns == before
+    written = yaml.safe_load(Path(variant_slice(tmp_path, "csrm-margin-1")).read_text())
+    assert TrainSettings.model_validate(written) == both["csrm-margin-1"]
