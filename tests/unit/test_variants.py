@@ -72,7 +72,7 @@ def test_mappings_merge_and_the_scale_shows_through() -> None:
         ({"margin": -1}, r"variant 'v'(.|\n)*greater than or equal to 0"),
         ({"verbalizer": {"yes": ["yes"]}}, r"verbalizer\.yes"),
         ({"verbalizer": {"safe": []}}, r"verbalizer\.safe"),
-        ({"device_groups": 3}, "must be a multiple"),
+        ({"device_groups": 5}, "must be a multiple"),
         ({"variants": ["other"]}, "remove it"),
     ],
 )
