@@ -39,7 +39,7 @@ def environment(copy: Path) -> dict[str, str]:
     return {**os.environ, **changes, "HF_HUB_OFFLINE": "1", "PIP_NO_INDEX": "1"}
 
 
-def run(copy: Path, *command: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(copy: Path, *command: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """Run a command in the copy; its output and errors are one text."""
     return subprocess.run(
         command,
