@@ -75,6 +75,16 @@ def test_a_sound_chain_passes(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert out[-1] == "ok: 8 files hashed, every hash on the chain holds"
 
 
+def test_a_variants_settings_are_a_leaf(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    slice_, made = "results/smoke/config/train/csrm.yaml", "results/smoke/metrics/v.json"
+    write_text(slice_, "steps: 1")
+    _make(made, {"settings": slice_})
+    assert main(["audit", made]) == 0
+    assert f"settings: {slice_}" in capsys.readouterr().out
+    write_text(slice_, "steps: 2")
+    assert main(["audit", made]) == 1
+
+
 @pytest.mark.parametrize("path", [*CHAIN, "results/smoke/interim/split/train.jsonl"])
 def test_a_flipped_bit_anywhere_fails(run: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = sha256(path)
