@@ -4,7 +4,6 @@ import argparse
 
 import numpy as np
 import pytest
-import sklearn
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +63,6 @@ def test_isotonic_is_scikit_learns_up_to_the_clip():
     np.testing.assert_allclose(applied("isotonic", s, parameters), expected, atol=1e-9)
 
 
-@pytest.mark.skipif(tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8), reason="added in scikit-learn 1.8")
 def test_temperature_is_scikit_learns():
     s, y = draw()
     mine = applied("temperature", s, calibration.fit_temperature(s, y))
