@@ -25,7 +25,7 @@ class Section(BaseModel):
 class DataSettings(Section):
     """Which rows are read and how they are split, before any augmentation."""
 
-    train: list[str] = Field(["pyrit-harm", "topics"], description="data sets of labelled conversations to train on")
+    train: list[str] = Field(["pyrit-harm"], description="data sets of labelled conversations to train on")
     response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
     held_out: list[str] = Field(
         ["privacy", "self_harm", "gambling", "pets", "travel"],
@@ -167,7 +167,7 @@ class ScoreSettings(Section):
         description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
     )
     benchmarks: list[str] = Field(
-        ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "topics-seen", "topics-unseen"],
+        ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness"],
         description="benchmarks in config/benchmarks.tsv",
     )
     guards: str | None = Field(None, description="folder with one model folder per guard of config/guards.tsv")

@@ -69,7 +69,7 @@ def answer_logits(model: Any, batch: TreeBatch) -> "torch.Tensor":
     hidden = model.get_decoder()(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
-        attention_mask=batch.attention_mask,
+        attention_mask=_additive(batch.attention_mask, model.dtype),
         use_cache=False,
     ).last_hidden_state
     return _project(hidden[batch.rows, batch.columns], model.get_output_embeddings())
@@ -82,6 +82,15 @@ def _project(hidden: "torch.Tensor", head: Any) -> "torch.Tensor":
     with torch.autocast(hidden.device.type, enabled=False):
         bias = None if head.bias is None else head.bias.float()
         return torch.nn.functional.linear(hidden.float(), head.weight.float(), bias)
+
+
+def _additive(mask: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+    """On a CPU, the boolean mask as numbers, made once: attention would make and keep one in every layer."""
+    import torch
+
+    if mask.device.type != "cpu":
+        return mask
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
 
 
 def safe_log_odds(logits: "torch.Tensor", verbalizer: Verbalizer) -> "torch.Tensor":

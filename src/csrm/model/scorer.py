@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from csrm.configs.safety_config import Category, SafetyConfig
+from csrm.model.attention import use_grouped_attention
 from csrm.model.device import inference_dtype, load_model
 from csrm.model.reward import answer_logits, encode_request, safe_log_odds
 from csrm.model.tree import Tree, TreeBatch, build_tree, collate
@@ -80,6 +81,7 @@ class CSRM:
             verbalizer: used when the folder holds no `csrm.json` (default: the paper's words), like the order.
         """
         model, tokenizer = load_model(folder, inference_dtype(dtype))
+        use_grouped_attention(model)
         path = Path(folder) / "csrm.json"
         if path.exists():
             card = json.loads(path.read_text(encoding="utf-8"))

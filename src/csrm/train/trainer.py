@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from csrm.files import atomic_folder
+from csrm.model.attention import use_grouped_attention
 from csrm.model.device import fast_bfloat16, load_model
 from csrm.model.reward import answer_logits
 from csrm.model.tree import TreeBatch
@@ -137,6 +138,7 @@ def train(
     scratch.mkdir(parents=True, exist_ok=True)
     arguments = _arguments(settings, seed, scratch)
     model, tokenizer = load_model(backbone, _weight_dtype(settings))
+    use_grouped_attention(model)
     model = _trainable(model, settings)
     pad, batch = tokenizer.pad_token_id, settings.batch_groups
     trainer = CSRMTrainer(

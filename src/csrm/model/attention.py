@@ -1,0 +1,56 @@
+"""Attention on a processor: the query heads that share a key head are one matrix product.
+
+PyTorch's kernel repeats the keys for every query head and runs its gradient head by head; with a prefix tree's mask
+and a few hundred tokens the plain products below take less than half its time (`benchmarks/attention.py`).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "csrm_grouped"
+
+
+def grouped_attention(
+    module: Any,
+    query: "torch.Tensor",
+    key: "torch.Tensor",
+    value: "torch.Tensor",
+    attention_mask: "torch.Tensor",
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple["torch.Tensor", None]:
+    """softmax(q k^T scaling + mask) v.
+
+    Args:
+        module: the attention layer (not used).
+        query: (B, H, S, d).
+        key: (B, K, T, d), where K divides H.
+        value: (B, K, T, d).
+        attention_mask: (B, 1, S, T), added to the scores.
+        scaling: factor of the scores (default: d ** -.5).
+        dropout: share of attention weights set to 0 while training.
+
+    Returns:
+        Tensor (B, S, H, d), and no weights.
+    """
+    import torch
+
+    batch, heads, length, size = query.shape
+    groups, seen = key.shape[1], key.shape[2]
+    together = (query * (size**-0.5 if scaling is None else scaling)).reshape(batch, groups, -1, size)
+    scores = (together @ key.transpose(2, 3)).view(batch, heads, length, seen) + attention_mask
+    weights = torch.nn.functional.dropout(scores.softmax(-1), dropout) if dropout else scores.softmax(-1)
+    mixed = weights.view(batch, groups, -1, seen) @ value
+    return mixed.view(batch, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+def use_grouped_attention(model: Any) -> None:
+    """Replace PyTorch's attention kernel by `grouped_attention` where the model is on a processor and uses it."""
+    from transformers import AttentionInterface
+
+    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
+        AttentionInterface.register(NAME, grouped_attention)
+        model.set_attn_implementation(NAME)
