@@ -66,6 +66,9 @@ class AugmentSettings(Section):
         None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
     )
     contrasts: int = Field(1, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
+    keep_uncontrasted: Share = Field(
+        0.2, description="share kept of CCA's conversations whose configurations all give one label"
+    )
     contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
     dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")

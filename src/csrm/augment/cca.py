@@ -35,6 +35,9 @@ def build(
         if group is None:
             counts["dropped: no category is known to be present or absent"] += 1
             continue
+        if len({branch.label for branch in group.branches}) == 1 and rng.random() >= settings.keep_uncontrasted:
+            counts["dropped: every configuration gives one label"] += 1
+            continue
         _count(group, facts, counts)
         groups.append(group)
     counts.update({f"proposer: {reason}": n for reason, n in proposer.notes.items()})

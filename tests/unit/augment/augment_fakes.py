@@ -81,5 +81,5 @@ def rows(count: int = 60, seed: int = 0) -> list[Row]:
 
 
 def settings(**fields: Any) -> AugmentSettings:
-    """Augmentation settings with overrides."""
-    return AugmentSettings(**fields)
+    """Augmentation settings with overrides; every conversation is kept."""
+    return AugmentSettings(**{"keep_uncontrasted": 1.0, **fields})

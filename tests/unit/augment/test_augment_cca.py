@@ -65,13 +65,12 @@ def test_every_branch_obeys_eq1_and_the_cap(seed, size, drop, positive, negative
         assert not any(word in group.model_dump_json(include={"branches"}).lower() for word in fakes.HELD_OUT)
 
 
-def test_contrast_is_in_one_group_of_equal_size():
+def test_a_contrast_is_in_one_group_and_of_one_size_where_the_taxonomy_suffices():
     groups, counts = build(max_categories=4, contrasts=1)
     pairs = [group for group in groups if group.pairs]
     assert len(pairs) > 20
-    for group in pairs:
-        sizes = {len(branch.config) for branch in group.branches}
-        assert max(sizes) - min(sizes) <= 1
+    uneven = [group.id for group in pairs if len({len(branch.config) for branch in group.branches}) > 1]
+    assert all(BY_ID[name.removeprefix("cca:")].taxonomy == "flat" for name in uneven), "it has two categories in all"
     assert counts["flips unsafe to safe"] > 0 and counts["flips safe to unsafe"] > 0
     assert counts["dropped: violates a held-out family"] > 0
     assert counts["dropped: no category is known to be present or absent"] == 1
@@ -160,3 +159,15 @@ def test_bank_sample_is_all_or_an_error():
     assert bank_sample(bank, None, 0) == bank and bank_sample(bank, len(bank), 3) == bank
     with pytest.raises(ValueError, match=f"choose at most {len(bank)}"):
         bank_sample(bank, len(bank) + 1, 0)
+
+
+def test_conversations_without_a_contrast_are_kept_at_the_rate_asked_for():
+    def single(groups):
+        return sum(len({branch.label for branch in group.branches}) == 1 for group in groups)
+
+    every, _ = build(contrasts=2)
+    some, counts = build(contrasts=2, keep_uncontrasted=0.5)
+    none, all_counts = build(contrasts=2, keep_uncontrasted=0.0)
+    assert single(every) > single(some) > single(none) == 0
+    assert counts["dropped: every configuration gives one label"] == len(every) - len(some)
+    assert all_counts["dropped: every configuration gives one label"] == single(every)
