@@ -58,14 +58,14 @@ class AugmentSettings(Section):
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
-    matched_negatives: Share = Field(0.0, description="share of p- that are drawn as often as they were p+ elsewhere")
+    matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(3, ge=1, description="largest number of categories of a standard configuration (base)")
-    guideline_rate: Share = Field(0.3, description="probability that a bank category is shown with its guideline")
+    guideline_rate: Share = Field(0.2, description="probability that a bank category is shown with its guideline")
     bank_size: int | None = Field(
         None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
     )
-    contrasts: int = Field(1, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
+    contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
     keep_uncontrasted: Share = Field(
         0.2, description="share kept of CCA's conversations whose configurations all give one label"
     )
@@ -107,7 +107,7 @@ class TrainSettings(Section):
     sa: bool = Field(True, description="train on strictness augmentation")
     seed: int | None = Field(None, ge=0, description="seed of the mixture and of training (None: the run's)")
     shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
-        {"base": 0.5, "cca": 3.0, "sa": 0.75, "response": 0.75}, description="weight of each source in the mixture"
+        {"base": 0.4, "cca": 3.0, "sa": 0.5, "response": 0.5}, description="weight of each source in the mixture"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
     verbalizer: VerbalizerSettings = VerbalizerSettings()
@@ -117,11 +117,11 @@ class TrainSettings(Section):
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
-    learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(44, ge=1, description="optimiser steps")
-    batch_groups: int = Field(12, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(6, ge=1, description="groups in one forward pass; the rest is accumulated")
-    warmup_steps: int = Field(6, ge=0)
+    learning_rate: float = Field(1.5e-4, gt=0)
+    steps: int = Field(46, ge=1, description="optimiser steps")
+    batch_groups: int = Field(8, ge=1, description="effective batch size, in groups (conversations)")
+    device_groups: int = Field(4, ge=1, description="groups in one forward pass; the rest is accumulated")
+    warmup_steps: int = Field(5, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(20, ge=1, description="steps between checkpoints")
