@@ -15,6 +15,9 @@ from csrm.variants import load_variants, variant_settings, variant_slice, write_
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# glibc keeps freed blocks: scoring asks for the same large ones again and again, a quarter of its time was page faults.
+os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 34))
 
 S = load("config", config)
 write_slices(S)

@@ -34,8 +34,8 @@ class DataSettings(Section):
     test_share: Share = Field(0.25, description="share of prompts kept for the test split")
     validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
     row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
-    max_response_words: int = Field(45, ge=1, description="responses are cut to so many words, and counted")
-    max_prompt_words: int = Field(30, ge=1, description="longer prompts keep their last so many words, and are counted")
+    max_response_words: int = Field(60, ge=1, description="responses are cut to so many words, and counted")
+    max_prompt_words: int = Field(40, ge=1, description="longer prompts keep their last so many words, and are counted")
 
 
 class LLMSettings(Section):
@@ -120,7 +120,7 @@ class TrainSettings(Section):
     learning_rate: float = Field(1.5e-4, gt=0)
     steps: int = Field(46, ge=1, description="optimiser steps")
     batch_groups: int = Field(8, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(4, ge=1, description="groups in one forward pass; the rest is accumulated")
+    device_groups: int = Field(2, ge=1, description="groups in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(5, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
