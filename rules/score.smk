@@ -17,7 +17,6 @@ rule build_benchmark:
         table=ancient("config/benchmarks.tsv"),
         settings="<out>/config/augment.yaml",
         data_settings="<out>/config/data.yaml",
-        score_settings="<out>/config/score.yaml",
         encoder=ancient(ENCODER_FILES),
     output:
         "<out>/items/{benchmark}.jsonl",
@@ -27,6 +26,7 @@ rule build_benchmark:
         "../envs/core.yaml"
     params:
         row=lambda w: ITEM_SETS[w.benchmark].model_dump_json(),
+        cap=f"--item-cap {S.score.item_cap}" if S.score.item_cap else "",
         encoder=ENCODER,
         seed=S.seed,
         code=BENCH_CODE,
@@ -35,7 +35,7 @@ rule build_benchmark:
         exec &> >(tee {log:q})
         csrm build-benchmark --benchmark {wildcards.benchmark} --rows {input.rows:q} \
             --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            --score-settings {input.score_settings:q} --seed {params.seed} --encoder {params.encoder} --output {output:q}
+            {params.cap} --seed {params.seed} --encoder {params.encoder} --output {output:q}
         """
 
 

@@ -39,14 +39,18 @@ class Pins:
         self._name = dvc_file.as_posix()
         self._actual: dict[Path, str] = {}
 
-    def problems(self, path: Path) -> list[str]:
-        """What contradicts the pins that hold for `path`: its own, and those of folders above or inside it."""
-        found = []
+    def problems(self, path: Path) -> dict[str, str]:
+        """What contradicts the pins that hold for `path`: its own, and those of folders above or inside it.
+
+        Returns:
+            Pinned folder -> what is wrong with it.
+        """
+        found = {}
         for pinned, md5 in self._pins.items():
             if path.is_relative_to(pinned) or pinned.is_relative_to(path):
                 now = self._md5(pinned)
                 if now != md5:
-                    found.append(f"changed: {self._name} pins {pinned.as_posix()} to md5 {md5}; now {now}")
+                    found[pinned.as_posix()] = f"changed: {self._name} pins it to md5 {md5}; now {now}"
         return found
 
     def _md5(self, folder: Path) -> str:

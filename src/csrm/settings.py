@@ -5,7 +5,7 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,9 +17,10 @@ SectionOrder = Literal["conversation-first", "config-first", "config-last"]
 
 
 class Section(BaseModel):
-    """Base of all settings: unknown keys are errors."""
+    """Base of all settings: unknown keys are errors; `selection` names the fields that say what is made, not how."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    selection: ClassVar[frozenset[str]] = frozenset()
 
 
 class DataSettings(Section):
@@ -165,6 +166,7 @@ class TrainSettings(Section):
 class ScoreSettings(Section):
     """Scoring of benchmark items."""
 
+    selection = frozenset({"models", "benchmarks", "guards", "validation", "calibrated", "item_cap"})
     models: list[str] = Field(
         ["zero-shot", "minilm-similarity", "minilm-lr", "tfidf-lr"],
         description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
@@ -303,14 +305,18 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
 
 
 def write_slices(settings: Settings) -> None:
-    """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed."""
+    """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed.
+
+    What only selects (which models, which benchmarks, how many items) is left out: a rule that needs it has it as a
+    parameter, so that naming one more model scores that model and nothing else.
+    """
     for stage in STAGES:
         write_slice(Path(settings.outdir) / "config" / f"{stage}.yaml", getattr(settings, stage))
 
 
 def write_slice(path: Path, section: Section) -> None:
-    """Write one section as YAML, untouched where nothing changed."""
-    text = yaml.safe_dump(section.model_dump(mode="json"), sort_keys=True)
+    """Write one section as YAML without its selection, untouched where nothing changed."""
+    text = yaml.safe_dump(section.model_dump(mode="json", exclude=set(section.selection)), sort_keys=True)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

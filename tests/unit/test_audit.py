@@ -119,7 +119,7 @@ def test_remedies(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert forced in error
     assert "rebuild: snakemake --cores all results/smoke/interim/rows/toy.jsonl --config scale=smoke" in error
     assert "restore: git restore config/toy.yaml; or, if the change is meant, rebuild: snakemake" in error
-    assert "restore: dvc pull data.dvc; or rebuild: snakemake --cores all --force data/raw/toy/rows.csv" in error
+    assert "restore: dvc checkout --force data.dvc; or fetch it again: rm -r data/raw/toy, then snakemake" in error
 
 
 def test_an_input_rebuilt_after_it_was_read_fails(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +136,9 @@ def test_raw_data_must_match_the_pin(run: Path, capsys: pytest.CaptureFixture[st
     write_text("data/raw/toy/extra.csv", "not on the chain, but pinned")
     assert main(["audit", FIGURE]) == 1
     now = folder_entry("data/raw/toy")["md5"]
-    assert f"data.dvc pins data/raw/toy to md5 {pin}; now {now}" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"data/raw/toy: changed: data.dvc pins it to md5 {pin}; now {now}" in error
+    assert "data/raw/toy/rows.csv: changed" not in error and "1 broken step" in error
 
 
 def test_time_stamps_of_snakemake_are_no_change(run: Path) -> None:

@@ -9,7 +9,17 @@ import yaml
 
 from csrm import settings_docs
 from csrm.cli import main
-from csrm.settings import STAGES, AugmentSettings, MetricSettings, Settings, load, merge, read_slice
+from csrm.settings import (
+    STAGES,
+    AugmentSettings,
+    MetricSettings,
+    ScoreSettings,
+    Settings,
+    load,
+    merge,
+    read_slice,
+    write_slice,
+)
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -125,3 +135,14 @@ def test_pool_caps_name_taxonomies() -> None:
     assert AugmentSettings(pools={"wildguard": 50}).pools == {"wildguard": 50}
     with pytest.raises(ValueError, match=r"\['wildguardmix'\]; known: .*'wildguard'"):
         AugmentSettings(pools={"wildguardmix": 100})
+
+
+def test_what_only_selects_is_in_no_slice(tmp_path: Path) -> None:
+    """One more model or fewer items must not change the file that every scored model depends on."""
+    path = tmp_path / "score.yaml"
+    write_slice(path, ScoreSettings())
+    before = path.stat().st_mtime_ns
+    write_slice(path, ScoreSettings(models=["zero-shot"], item_cap=7, calibrated=[]))
+    assert path.stat().st_mtime_ns == before
+    write_slice(path, ScoreSettings(token_budget=100))
+    assert read_slice(path, ScoreSettings).token_budget == 100

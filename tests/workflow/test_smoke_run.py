@@ -65,6 +65,7 @@ def test_touched_inputs_rerun_nothing(smoke: Finished) -> None:
     ("option", "runs", "rests"),
     [
         ("score={token_budget: 2048}", "score_benchmark", "train_csrm"),
+        ("item_cap=12", "build_benchmark", "train_policy"),
         ("metrics={bootstrap: 60}", "evaluate_benchmark", "score_benchmark"),
         ("train={learning_rate: 0.5}", "train_csrm", "augment_cca"),
         ("align={beta: 0.2}", "train_policy", "train_csrm"),

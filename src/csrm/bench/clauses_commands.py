@@ -10,7 +10,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     build.add_argument("--rows", type=Path, nargs="+", required=True)
     build.add_argument("--taxonomy", required=True, help="whose single-category violations are probed")
     build.add_argument("--settings", type=Path, required=True, help="slice `augment` (standard threshold)")
-    build.add_argument("--score-settings", type=Path, required=True, help="slice `score` (item_cap)")
+    build.add_argument("--item-cap", type=int, help="at most so many items, whole prompts (default: all)")
     build.add_argument("--seed", type=int, required=True)
     build.add_argument("--output", type=Path, required=True)
     build.set_defaults(run=run_build)
@@ -31,15 +31,14 @@ def run_build(options: argparse.Namespace) -> None:
     from csrm.files import read_rows, write_rows
     from csrm.provenance import recording
     from csrm.rows import Row
-    from csrm.settings import AugmentSettings, ScoreSettings, read_slice
+    from csrm.settings import AugmentSettings, read_slice
 
     settings: AugmentSettings = read_slice(options.settings, AugmentSettings)
-    cap = read_slice(options.score_settings, ScoreSettings).item_cap
     with recording([options.output], {"rows": options.rows}, settings, options.seed) as notes:
         rows = [row for path in options.rows for row in read_rows(path, Row)]
         taxonomy = load_taxonomy(options.taxonomy)
         made = clause_items(rows, taxonomy, settings.standard_threshold, options.seed, options.output.stem)
-        items = cap_items(made, cap)
+        items = cap_items(made, options.item_cap)
         write_rows(options.output, items)
         notes.update(rows=len(rows), items=len(items), items_over_cap=len(made) - len(items))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrm import files, provenance
 from csrm.rows import Item, PairRow, PromptRow, Row, ScoreRow
-from csrm.settings import AugmentSettings, DataSettings, MetricSettings, ScoreSettings, read_slice
+from csrm.settings import AugmentSettings, DataSettings, MetricSettings, read_slice
 
 if TYPE_CHECKING:
     from csrm.bench.registry import Benchmark
@@ -41,7 +41,7 @@ def _add_build(subparsers: Subparsers) -> None:
     parser.add_argument("--rows", type=Path, nargs="+", required=True)
     parser.add_argument("--settings", type=Path, required=True, help="slice `augment`")
     parser.add_argument("--data-settings", type=Path, required=True, help="slice `data` (held-out families)")
-    parser.add_argument("--score-settings", type=Path, required=True, help="slice `score` (item_cap)")
+    parser.add_argument("--item-cap", type=int, help="at most so many items, whole prompts (default: all)")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--encoder", help="model folder or `hash`; for strictness pairs without severity levels")
     parser.add_argument("--output", type=Path, required=True)
@@ -74,23 +74,22 @@ def build_benchmark(options: argparse.Namespace) -> None:
     benchmark = get_benchmark(options.config_dir, options.benchmark)
     augment = read_slice(options.settings, AugmentSettings)
     data = read_slice(options.data_settings, DataSettings)
-    score = read_slice(options.score_settings, ScoreSettings)
     inputs: dict[str, Any] = {
         "benchmarks": options.config_dir / "benchmarks.tsv",
         "rows": options.rows,
-        "settings": [options.settings, options.data_settings, options.score_settings],
+        "settings": [options.settings, options.data_settings],
     }
     if benchmark.config:
         inputs["config"] = _config_path(options.config_dir, benchmark)
     if options.encoder and Path(options.encoder).exists():
         inputs["encoder"] = options.encoder
-    used = {"benchmark": benchmark.model_dump(), "augment": augment.model_dump(), "item_cap": score.item_cap}
+    used = {"benchmark": benchmark.model_dump(), "augment": augment.model_dump(), "item_cap": options.item_cap}
     used["held_out"] = data.held_out
     with provenance.recording([options.output], inputs, used, options.seed) as notes:
         items = _items(benchmark, options, augment, data.held_out, notes)
         if not items:
             raise ValueError(f"benchmark {benchmark.id!r}: no items from {[str(p) for p in options.rows]}; {notes}")
-        kept = cap_items(items, score.item_cap)
+        kept = cap_items(items, options.item_cap)
         files.write_rows(options.output, kept)
         notes.update(items=len(kept), dropped_by_item_cap=len(items) - len(kept))
         notes["labels"] = dict(sorted(Counter(str(item.label) for item in kept).items()))

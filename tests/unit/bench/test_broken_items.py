@@ -43,7 +43,7 @@ def test_empty_texts_are_left_out_and_counted():
 @pytest.fixture
 def run_build(tmp_path, root):
     """Run build-benchmark on a file of row dictionaries; returns the items and the notes."""
-    for name in ("augment", "data", "score"):
+    for name in ("augment", "data"):
         (tmp_path / f"{name}.yaml").write_text("{}")
     parser = argparse.ArgumentParser()
     commands.register(parser.add_subparsers())
@@ -52,7 +52,7 @@ def run_build(tmp_path, root):
         (tmp_path / "rows.jsonl").write_text("".join(f"{line}\n" for line in rows))
         line = f"build-benchmark --benchmark {benchmark} --config-dir {root}/config --rows {tmp_path}/rows.jsonl"
         line += f" --settings {tmp_path}/augment.yaml --data-settings {tmp_path}/data.yaml --seed 0"
-        line += f" --score-settings {tmp_path}/score.yaml --output {tmp_path}/items.jsonl"
+        line += f" --item-cap 120 --output {tmp_path}/items.jsonl"
         chosen = parser.parse_args(line.split())
         chosen.run(chosen)
         notes = files.read_json(tmp_path / "items.jsonl.manifest.json")["notes"]
@@ -119,6 +119,6 @@ def test_a_conversation_of_40000_tokens_is_cut_and_counted(tiny_scorer):
 
 
 def test_settings_files_with_unknown_keys_are_refused(run_build, tmp_path):
-    (tmp_path / "score.yaml").write_text(yaml.safe_dump({"item_kap": 3}))
+    (tmp_path / "augment.yaml").write_text(yaml.safe_dump({"item_kap": 3}))
     with pytest.raises(ValueError, match="item_kap"):
         run_build(dumped(row("a")))

@@ -3,7 +3,6 @@
 import argparse
 
 import pytest
-import yaml
 
 from csrm import files
 from csrm.bench import build, commands
@@ -91,15 +90,15 @@ def test_the_cap_keeps_whole_prompts_and_is_stable():
     assert len(build.cap_items(items, 1)) == 4
 
 
-def options(tmp_path, benchmark, rows, score=None):
+def options(tmp_path, benchmark, rows, item_cap=120):
     files.write_rows(tmp_path / "rows.jsonl", rows)
-    for name, data in (("augment", {}), ("data", {}), ("score", score or {})):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(data))
+    for name in ("augment", "data"):
+        (tmp_path / f"{name}.yaml").write_text("{}")
     parser = argparse.ArgumentParser()
     commands.register(parser.add_subparsers())
     line = f"build-benchmark --benchmark {benchmark} --config-dir config --rows {tmp_path}/rows.jsonl"
     line += f" --settings {tmp_path}/augment.yaml --data-settings {tmp_path}/data.yaml"
-    line += f" --score-settings {tmp_path}/score.yaml --seed 0 --encoder hash --output {tmp_path}/items.jsonl"
+    line += f" --item-cap {item_cap} --seed 0 --encoder hash --output {tmp_path}/items.jsonl"
     return parser.parse_args(line.split())
 
 
@@ -156,7 +155,7 @@ def test_bank_strictness_where_there_are_no_levels(tmp_path):
         )
         for n in range(120)
     ]
-    chosen = options(tmp_path, "beavertails-strictness", rows, {"item_cap": 40})
+    chosen = options(tmp_path, "beavertails-strictness", rows, 40)
     chosen.run(chosen)
     items = files.read_rows(tmp_path / "items.jsonl", Item)
     assert 0 < len(items) <= 40 and {i.rank for i in items} == {"chosen", "rejected"}
@@ -166,7 +165,7 @@ def test_commands_for_pairs_and_prompts(tmp_path):
     chosen = options(tmp_path, "cst-pairs", [pair("a", system="be kind"), pair("b", system="be rude")])
     chosen.run(chosen)
     assert len(files.read_rows(tmp_path / "items.jsonl", Item)) == 4
-    chosen = options(tmp_path, "or-bench", [prompt(str(n), label="benign") for n in range(9)], {"item_cap": 5})
+    chosen = options(tmp_path, "or-bench", [prompt(str(n), label="benign") for n in range(9)], 5)
     chosen.run(chosen)
     items = files.read_rows(tmp_path / "items.jsonl", Item)
     assert len(items) == 5 and items[0].config

@@ -114,7 +114,7 @@ def test_the_commands_make_items_scores_and_the_table(tiny_backbone: Path, tmp_p
     file = {name: str(tmp_path / name) for name in ("rows.jsonl", "augment.yaml", "score.yaml", "metrics.yaml")}
     items, scores = str(tmp_path / "clauses.jsonl"), str(tmp_path / "scores.jsonl")
     common = ["--taxonomy", "beavertails", "--seed", "0"]
-    build = ["--rows", file["rows.jsonl"], "--settings", file["augment.yaml"], "--score-settings", file["score.yaml"]]
+    build = ["--rows", file["rows.jsonl"], "--settings", file["augment.yaml"]]
     assert main(["build-clauses", *build, *common, "--output", items]) == 0
     asked = ["--model", str(tiny_backbone), "--items", items, "--settings", file["score.yaml"], "--output", scores]
     assert main(["score-items", *asked, "--train-settings", str(tmp_path / "train.yaml")]) == 0
