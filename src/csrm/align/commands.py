@@ -183,7 +183,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     with recording([options.output], inputs, settings, options.seed):
         before, after = _judgements(options.judgements_before), _judgements(options.judgements_after)
         result = compare(before, after, settings, options.seed)
-        write_json(options.output, {**_identity(options), "level": settings.level, **result})
+        write_json(
+            options.output,
+            {**_identity(options), "algorithm": "DPO", "seed": options.seed, "level": settings.level, **result},
+        )
 
 
 def run_pareto(options: argparse.Namespace) -> None:

@@ -90,7 +90,10 @@ def bootstrap_difference(
     level: float,
     rng: np.random.Generator,
 ) -> Interval:
-    """Mean(after) - mean(before) over the prompts that both have, resampling the same prompts on both sides."""
+    """Mean(after) - mean(before) over the prompts that both have, resampling the same prompts on both sides.
+
+    `n` counts the responses of one side (of the smaller one, where they differ).
+    """
     names = sorted(set(clusters_before) & set(clusters_after))
     if not names:
         raise ValueError("a paired difference needs prompts that occur both before and after, found none")
@@ -100,7 +103,7 @@ def bootstrap_difference(
     differences = _ratio(second, picks) - _ratio(first, picks)
     low, high = _percentiles(differences, level)
     value = second[0].sum() / second[1].sum() - first[0].sum() / first[1].sum()
-    return Interval(float(value), low, high, int(first[1].sum() + second[1].sum()), len(names))
+    return Interval(float(value), low, high, int(min(first[1].sum(), second[1].sum())), len(names))
 
 
 def _checked(helpfulness: ArrayLike, safe: ArrayLike) -> tuple[Floats, Floats]:

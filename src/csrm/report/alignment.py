@@ -78,8 +78,10 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
 
 def _anchors(document: Document) -> list[Cell]:
     """What a policy that always refuses and one that always complies would score."""
+    before = document["all"]["before"]
+    same = {"reason": "constant policy", "n": before["safety"]["n"] + before["invalid"], "protocol": ""}
     return [
-        _cell(document, name.replace("_", "-"), metric, values[metric])._replace(reason="constant policy")
+        _cell(document, name.replace("_", "-"), metric, values[metric])._replace(**same)
         for name, values in document["anchors"].items()
         for metric in METRICS
     ]

@@ -44,7 +44,7 @@ def test_bootstrap_resamples_prompts() -> None:
 def test_paired_difference_uses_shared_prompts_only() -> None:
     rng = np.random.default_rng(0)
     found = bootstrap_difference([0, 0, 9], ["a", "b", "x"], [1, 1], ["a", "b"], 100, 0.9, rng)
-    assert (found.value, found.low, found.high, found.n, found.clusters) == (1, 1, 1, 4, 2)
+    assert (found.value, found.low, found.high, found.n, found.clusters) == (1, 1, 1, 2, 2)
     with pytest.raises(ValueError, match="paired difference"):
         bootstrap_difference([0], ["a"], [1], ["b"], 10, 0.9, rng)
 

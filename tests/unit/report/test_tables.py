@@ -63,7 +63,7 @@ def aligned(config="no-alcohol", reward="csrm", scale="demo"):
         "refusal_only": dict.fromkeys(alignment.METRICS, 0.0),
         "comply_always": dict.fromkeys(alignment.METRICS, 0.5),
     }
-    part = {"before": values, "after": values, "difference": values}
+    part = {"before": {**values, "invalid": 0}, "after": values, "difference": values}
     return {"config": config, "reward": reward, "scale": scale, "seed": 0, "all": part, "anchors": anchors}
 
 
@@ -203,6 +203,7 @@ def test_table5():
     assert sum(r["model"] == alignment.BEFORE for r in own) == len(alignment.METRICS)
     assert {"csrm", "zero-shot", "csrm, after minus before", "refusal-only"} <= {r["model"] for r in own}
     assert {r["comparable"] for r in own} == {"no"}
+    assert all(r["n"] and r["seed"] for r in own)
     arab = {(r["model"], r["metric"]): r["published"] for r in rows if r["benchmark"] == "cosapien-book-publisher"}
     assert arab["csrm", "safety"] == "0.695" and arab[alignment.BEFORE, "safety"] == "0.56"
     assert sum(r["source"] == "published" for r in rows) == 105
