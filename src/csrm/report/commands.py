@@ -190,7 +190,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
     if len(items) != 1:
         raise ValueError(f"figure5 shows one benchmark, got items of {sorted(items)}")
     by_model = {model: rows for model, _, rows in scores}
-    return reliability.reliability_table(next(iter(items.values())), by_model, settings, options.seed)
+    table = reliability.reliability_table(next(iter(items.values())), by_model, settings, options.seed)
+    return table.assign(benchmark=next(iter(items)))
 
 
 def _recall_table(options: argparse.Namespace, items: Any, scores: Any, settings: MetricSettings) -> "pd.DataFrame":

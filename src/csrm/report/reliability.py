@@ -90,14 +90,14 @@ def printed_smece(model: str) -> str:
     row = MODELS.get(model, "")
     value = lookup("Fig. 5", row, "CoSApien", "smECE")
     half = lookup("Fig. 5", row, "CoSApien", "smECE 95% CI half-width")
-    return f"\npublished, {row},\nCoSApien: {value.text} ± {half.text}" if value and half else ""
+    return f"paper, {row} on CoSApien:\n{value.text} ± {half.text} (other data)" if value and half else ""
 
 
 def draw_reliability(plt: Any, table: "pd.DataFrame") -> "Figure":
     """One panel a model: curve with band, diagonal, density below, smECE with interval."""
     models = ordered(list(table["model"]))
     looks = look(models)
-    figure, axes = plt.subplots(1, len(models), figsize=(0.6 + 2.1 * len(models), 2.5), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(models), figsize=(0.6 + 2.1 * len(models), 2.9), sharey=True, squeeze=False)
     for axis, model in zip(axes[0], models, strict=True):
         rows, colour = table[table["model"] == model], looks[model]["color"]
         first = rows.iloc[0]
@@ -110,7 +110,8 @@ def draw_reliability(plt: Any, table: "pd.DataFrame") -> "Figure":
         text = f"smECE {first['smece']:.3f}"
         if first["smece_low"] is not None:
             text += f" [{first['smece_low']:.3f}, {first['smece_high']:.3f}]"
-        axis.text(0.03, 0.97, text + printed_smece(model), transform=axis.transAxes, va="top", fontsize=6)
-        axis.set(title=f"{model} (n = {first['n']})", xlabel="P(safe)", xlim=(0, 1), ylim=(0, 1))
-    axes[0, 0].set_ylabel("share safe")
+        axis.set_title(f"{model} (n = {first['n']})\n{text}", fontsize=7)
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        axis.set_xlabel("P(safe)\n" + printed_smece(model), fontsize=6)
+    axes[0, 0].set_ylabel(f"share safe, {table['benchmark'].iloc[0]}")
     return figure
