@@ -53,7 +53,8 @@ class Table(NamedTuple):
 
 NOTE = (
     "Every line names its source: `published` (printed in the paper), `copied` (the paper copied it from another) or "
-    "`measured@<scale>`. Intervals are percentile bootstraps clustered by prompt."
+    "`measured@<scale>`. Intervals are percentile bootstraps clustered by prompt. As in the paper, `csrm-no-cca` is "
+    "trained without CCA and `csrm-no-sa` without either augmentation."
 )
 TABLES = {
     "table2": Table("Table 2: classification", "Table 2", ("f1_safe", "f1_unsafe", "auprc_safe", "smece"), NOTE),
