@@ -17,27 +17,34 @@ def grouped_attention(
     query: "torch.Tensor",
     key: "torch.Tensor",
     value: "torch.Tensor",
-    attention_mask: "torch.Tensor",
+    attention_mask: "torch.Tensor | None",
     scaling: float | None = None,
     dropout: float = 0.0,
-    **_: Any,
+    **others: Any,
 ) -> tuple["torch.Tensor", None]:
     """softmax(q k^T scaling + mask) v.
 
+    Without a mask of numbers (a caller of its own, who generates text, say) PyTorch's kernel is used.
+
     Args:
-        module: the attention layer (not used).
+        module: the attention layer.
         query: (B, H, S, d).
         key: (B, K, T, d), where K divides H.
         value: (B, K, T, d).
         attention_mask: (B, 1, S, T), added to the scores.
         scaling: factor of the scores (default: d ** -.5).
         dropout: share of attention weights set to 0 while training.
+        others: what PyTorch's kernel is given besides.
 
     Returns:
         Tensor (B, S, H, d), and no weights.
     """
     import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    if attention_mask is None or attention_mask.dtype == torch.bool:
+        given = {"scaling": scaling, "dropout": dropout, **others}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     batch, heads, length, size = query.shape
     groups, seen = key.shape[1], key.shape[2]
     together = (query * (size**-0.5 if scaling is None else scaling)).reshape(batch, groups, -1, size)
@@ -49,8 +56,10 @@ def grouped_attention(
 
 def use_grouped_attention(model: Any) -> None:
     """Replace PyTorch's attention kernel by `grouped_attention` where the model is on a processor and uses it."""
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
 
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, grouped_attention)
+        AttentionMaskInterface.register(NAME, sdpa_mask)
         model.set_attn_implementation(NAME)

@@ -44,3 +44,15 @@ def test_a_model_with_another_kernel_keeps_it(tiny_scorer: Any) -> None:
     model.set_attn_implementation("eager")
     use_grouped_attention(model)
     assert model.config._attn_implementation == "eager"
+
+
+def test_a_padded_batch_without_a_tree_is_as_with_the_kernel(tiny_scorer: Any) -> None:
+    model = tiny_scorer.model
+    ids = torch.randint(10, 90, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[1] * 9, [0] * 4 + [1] * 5])
+    logits = []
+    for kind in ("sdpa", NAME):
+        model.set_attn_implementation(kind)
+        logits.append([model(input_ids=ids, attention_mask=given).logits[:, -1] for given in (mask, None)])
+    torch.testing.assert_close(logits[0], logits[1])
+    assert not torch.allclose(logits[1][0][1], logits[1][1][1])
