@@ -1,7 +1,7 @@
 """Attention on a processor: the query heads that share a key head are one matrix product.
 
 PyTorch's kernel repeats the keys for every query head and runs its gradient head by head; with a prefix tree's mask
-and a few hundred tokens the plain products below take less than half its time (`benchmarks/attention.py`).
+and a few hundred tokens the plain products below take less time (`benchmarks/attention.py`).
 """
 
 from typing import TYPE_CHECKING, Any
