@@ -44,7 +44,7 @@ rule sample_responses:
         part="train|test",
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
         samples=lambda w: S.align.samples if w.part == "train" else S.align.test_samples,
@@ -91,7 +91,7 @@ rule score_responses:
         "<out>/logs/score_responses/{reward}/{config_id}.log",
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         model=lambda w: scorer(w.reward),
         code=code_digest("model", "configs/render.py"),
@@ -143,7 +143,7 @@ rule train_policy:
         "<out>/benchmarks/train_policy/{reward}/{config_id}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
         folder=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",
@@ -172,7 +172,7 @@ rule generate_after:
         "<out>/logs/generate_after/{reward}/{config_id}.log",
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
         adapter=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",

@@ -87,7 +87,7 @@ rule answer_topics:
         "<out>/benchmarks/answer_topics.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
         seed=S.seed,

@@ -54,7 +54,7 @@ rule score_benchmark:
         "<out>/benchmarks/score_benchmark/{lm}/{benchmark}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         model=lambda w: scorer(w.lm),
         code=code_digest("model", "configs/render.py"),
@@ -130,7 +130,7 @@ rule score_guard:
         "<out>/benchmarks/score_guard/{guard}/{benchmark}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         row=lambda w: GUARDS[w.guard].model_dump_json(),
         folder=lambda w: f"{S.score.guards}/{w.guard}",

@@ -42,10 +42,17 @@ rule make_backbone:
         """
 
 
+def training_groups(wildcards):
+    """Groups of the sources that a variant trains on."""
+    variant = VARIANTS[wildcards.variant]
+    trained = {"cca": variant.cca, "sa": variant.sa}
+    return expand("<out>/augmented/train/{source}.jsonl", source=[s for s in SOURCES if trained.get(s, True)])
+
+
 rule train_csrm:
     """One CSRM variant (section 3.3): the joint loss over its mixture; resumes from checkpoints after a kill."""
     input:
-        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        groups=training_groups,
         backbone=lambda w: ancient(f"{backbone(VARIANTS[w.variant].backbone)}/manifest.json"),
         settings=lambda w: train_slice(w.variant),
         leaks=ancient("<out>/interim/leaks.json"),
@@ -57,7 +64,7 @@ rule train_csrm:
         "<out>/benchmarks/train_csrm/{variant}.tsv"
     conda:
         "../envs/core.yaml"
-    threads: 2
+    threads: MODEL_THREADS
     params:
         backbone=lambda w: backbone(VARIANTS[w.variant].backbone),
         folder=lambda w: f"{S.outdir}/models/csrm/{w.variant}",
