@@ -15,6 +15,7 @@ rule augment_base:
         "<out>/augmented/train/base.jsonl",
     log:
         "<out>/logs/augment_base.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -42,6 +43,7 @@ rule augment_cca:
         "<out>/logs/augment_cca.log",
     benchmark:
         "<out>/benchmarks/augment_cca.tsv"
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -70,6 +72,7 @@ rule augment_strictness:
         "<out>/logs/augment_strictness.log",
     benchmark:
         "<out>/benchmarks/augment_strictness.tsv"
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -94,6 +97,7 @@ rule augment_pairs:
         "<out>/augmented/train/response.jsonl",
     log:
         "<out>/logs/augment_pairs.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:

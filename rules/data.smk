@@ -58,6 +58,7 @@ rule prepare_rows:
         "<out>/interim/rows/{dataset}.jsonl",
     log:
         "<out>/logs/prepare_rows/{dataset}.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -110,6 +111,7 @@ rule split_rows:
         expand("<out>/interim/split/{part}.jsonl", part=["train", "validation", "test"]),
     log:
         "<out>/logs/split_rows.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -138,6 +140,7 @@ rule split_pairs:
         expand("<out>/interim/pairs/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/split_pairs.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -161,6 +164,7 @@ rule check_leaks:
         "<out>/interim/leaks.json",
     log:
         "<out>/logs/check_leaks.log",
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:

@@ -27,6 +27,7 @@ rule make_backbone:
         "<out>/logs/make_backbone/{made}.log",
     wildcard_constraints:
         made="|".join(m.id for m in MADE),
+    priority: 4
     conda:
         "../envs/core.yaml"
     params:
@@ -50,7 +51,7 @@ def training_groups(wildcards):
 
 
 rule train_csrm:
-    """One CSRM variant (section 3.3): the joint loss over its mixture; resumes from checkpoints after a kill."""
+    """The reference variant (section 3.3): the joint loss over its mixture; resumes from checkpoints after a kill."""
     input:
         groups=training_groups,
         backbone=lambda w: ancient(f"{backbone(VARIANTS[w.variant].backbone)}/manifest.json"),
@@ -62,6 +63,9 @@ rule train_csrm:
         "<out>/logs/train_csrm/{variant}.log",
     benchmark:
         "<out>/benchmarks/train_csrm/{variant}.tsv"
+    wildcard_constraints:
+        variant=REFERENCE,
+    priority: 3
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
@@ -77,3 +81,10 @@ rule train_csrm:
         csrm train --variant {wildcards.variant} --groups {input.groups:q} --backbone {params.backbone} \
             --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
         """
+
+
+# The other variants, after the reference: the alignment waits for that one.
+use rule train_csrm as train_variant with:
+    wildcard_constraints:
+        variant="|".join(v for v in VARIANTS if v != REFERENCE) or "(?!)",
+    priority: 2

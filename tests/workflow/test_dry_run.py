@@ -9,14 +9,14 @@ from workflow_tools import SNAPSHOTS, empty_mirror, planned, rule_graph, run, sn
 @pytest.mark.parametrize("scale", ["smoke", "demo"])
 def test_dry_run(scale: str, copy: Path) -> None:
     jobs = planned(snakemake(copy, "--dry-run", "--config", f"scale={scale}"))
-    assert jobs["all"] == 1 and jobs["train_csrm"] >= 2
+    assert jobs["all"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] >= 1
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_dry_run_from_the_hub(scale: str, copy: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}")
     jobs = planned(printed)
-    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 3
+    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
     assert all(f"data/raw/{raw}/manifest.json" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
 
 
@@ -25,7 +25,7 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     mirror = empty_mirror(tmp_path / "mirror")
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}")
     jobs = planned(printed)
-    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 3
+    assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
     assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
 
 

@@ -1,7 +1,9 @@
 """Training: batches however they are cut, learning, resuming, and what is saved."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from csrm.train.dataset import collate_examples, encode_group, sort_within_batch
 from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
 from csrm.train.measure import measurements
-from csrm.train.trainer import _trainable, last_checkpoint, resumed_step, save, train
+from csrm.train.trainer import ReturnMemory, _trainable, last_checkpoint, resumed_step, save, train
 
 WORDS = ("tavern", "letter", "guard", "market", "garden", "bridge", "song", "river")
 
@@ -100,7 +102,8 @@ def test_resumed_training_equals_uninterrupted(
     made = examples(tiny_scorer, 24, options)
     whole = train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / "whole")
 
-    step, calls = torch.optim.AdamW.step, iter(range(5))
+    optimizer = MasterAdamW if dtype == "bfloat16" else torch.optim.AdamW
+    step, calls = optimizer.step, iter(range(5))
 
     def dying_step(self: Any, *arguments: Any, **named: Any) -> Any:
         if next(calls, None) is None:
@@ -108,7 +111,7 @@ def test_resumed_training_equals_uninterrupted(
         return step(self, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.AdamW, "step", dying_step)
+        patch.setattr(optimizer, "step", dying_step)
         with pytest.raises(KeyboardInterrupt):
             train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / "cut")
     assert (last_checkpoint(tmp_path / "cut") or "").endswith("checkpoint-4")
@@ -217,3 +220,30 @@ def test_master_weights_keep_updates_that_bfloat16_would_lose() -> None:
         weight.grad = torch.ones_like(weight)
         optimizer.step()
     assert weight.float().mean().item() == pytest.approx(0.99, abs=4e-3)
+
+
+def test_stepping_one_by_one_is_adamw_and_resumes() -> None:
+    options = {"lr": 1e-2, "betas": (0.9, 0.95), "weight_decay": 0.1}
+    start = [torch.randn(3, 2), torch.randn(4)]
+    plain, ours, resumed = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(3))
+    expected, optimizer = torch.optim.AdamW(plain, **options), MasterAdamW(ours, **options)
+    for step in range(6):
+        if step == 3:
+            again = MasterAdamW(resumed, **options)
+            again.load_state_dict(deepcopy(optimizer.state_dict()))
+        for one, two, three in zip(plain, ours, resumed, strict=True):
+            one.grad = torch.randn_like(one)
+            two.grad, three.grad = one.grad.clone(), one.grad.clone()
+        for each in (expected, optimizer, *([again] if step >= 3 else [])):
+            each.step()
+    for one, two, three in zip(plain, ours, resumed, strict=True):
+        assert torch.allclose(one, two, atol=1e-6) and torch.equal(two, three)
+
+
+def test_memory_is_given_back_every_few_steps() -> None:
+    called: list[int] = []
+    callback = ReturnMemory(every=2)
+    callback.trim = called.append
+    for step in range(1, 6):
+        callback.on_step_end(None, SimpleNamespace(global_step=step), None)
+    assert called == [0, 0]
