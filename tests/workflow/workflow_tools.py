@@ -107,3 +107,9 @@ def rule_blocks() -> dict[str, str]:
             assert body, f"{path.name}: not a rule: {part[:40]}"
             blocks[body[1]] = body[2]
     return blocks
+
+
+def derived_rules() -> set[str]:
+    """Names of rules made by `use rule ... as ... with`."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "rules").glob("*.smk")]
+    return {name for text in texts for name in re.findall(r"^use rule \w+ as (\w+) with:", text, re.MULTILINE)}
