@@ -8,11 +8,22 @@ from csrm.augment import response_pairs
 from csrm.augment.encoder import HashEncoder, load_encoder
 from csrm.augment.mix import allocate, by_source, mix
 from csrm.configs.safety_config import Category
+from csrm.data.fetch import fetch
+from csrm.data.tables import load_files, load_models
 from csrm.rows import Branch, Group, Message, PairRow
 
 CONFIG = [Category(name="Violence", key="violence")]
 
-MINILM = Path(__file__).parents[3] / "data/raw/minilm"
+
+@pytest.fixture(scope="module")
+def minilm(root: Path, pytestconfig: pytest.Config) -> Path:
+    """The pinned sentence encoder: as the workflow fetched it, or fetched here and kept in pytest's cache."""
+    if (root / "data/raw/minilm/manifest.json").is_file():
+        return root / "data/raw/minilm"
+    folder = pytestconfig.cache.mkdir("minilm") / "model"
+    if not folder.is_dir():
+        fetch(load_models(root / "config")["minilm"], load_files(root / "config", "minilm"), folder)
+    return folder
 
 
 def group(source, number):
@@ -75,8 +86,7 @@ def test_hash_encoder_is_chosen_by_name_and_deterministic(tmp_path):
         load_encoder(tmp_path)
 
 
-@pytest.mark.skipif(not MINILM.is_dir(), reason="data/raw/minilm is absent: run make reproduce")
-def test_minilm_orders_by_meaning_and_ignores_the_batch():
-    encoder = load_encoder(MINILM)
+def test_minilm_orders_by_meaning_and_ignores_the_batch(minilm):
+    encoder = load_encoder(minilm)
     a, b, c = encoder.encode(["How to sharpen a knife", "Making a blade sharp", "The weather in Norway next week"])
     assert a @ b > a @ c and np.allclose(encoder.encode(["How to sharpen a knife"])[0], a)
