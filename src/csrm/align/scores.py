@@ -6,17 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from csrm.bench.metrics import interval
+
 Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A mean with its bootstrap interval; `n` values in `clusters` prompts."""
+    """A mean with its bootstrap interval (`csrm.bench.metrics.interval`); `n` values of `n_prompts` prompts."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
-    clusters: int
+    n_prompts: int
 
 
 class Shares(NamedTuple):
@@ -77,7 +79,8 @@ def bootstrap_mean(
     sums, counts = _by_cluster(data, clusters, names)
     picks = rng.integers(len(names), size=(resamples, len(names)))
     means = sums[picks].sum(1) / counts[picks].sum(1)
-    low, high = _percentiles(means, level)
+    share = data.min() >= 0 and data.max() <= 1
+    low, high, _ = interval(means, level, len(names) if share else None)
     return Interval(float(data.mean()), low, high, len(data), len(names))
 
 
@@ -101,7 +104,7 @@ def bootstrap_difference(
     second = _by_cluster(np.asarray(after, dtype=np.float64), clusters_after, names)
     picks = rng.integers(len(names), size=(resamples, len(names)))
     differences = _ratio(second, picks) - _ratio(first, picks)
-    low, high = _percentiles(differences, level)
+    low, high, _ = interval(differences, level)
     value = second[0].sum() / second[1].sum() - first[0].sum() / first[1].sum()
     return Interval(float(value), low, high, int(min(first[1].sum(), second[1].sum())), len(names))
 
@@ -127,8 +130,3 @@ def _ratio(totals: tuple[Floats, Floats], picks: NDArray[np.int64]) -> Floats:
     sums, counts = totals
     ratio: Floats = sums[picks].sum(1) / counts[picks].sum(1)
     return ratio
-
-
-def _percentiles(values: Floats, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

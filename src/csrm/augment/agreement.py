@@ -137,17 +137,19 @@ def score(
     weights = prompt_weights(len(prompts), resamples, np.random.default_rng(seed))[:, index]
     intended = [judged[i].intended for i in order]
     given = {name: [found[i] for i in order] for name, found in answers.items()}
-    compared = {name: _compare(column, intended, weights, level) for name, column in given.items()}
-    between = {f"{a} and {b}": _compare(given[a], given[b], weights, level) for a, b in combinations(given, 2)}
+    compared = {name: _compare(column, intended, weights, level, len(prompts)) for name, column in given.items()}
+    between = {
+        f"{a} and {b}": _compare(given[a], given[b], weights, level, len(prompts)) for a, b in combinations(given, 2)
+    }
     return {"pairs": len(order), "prompts": len(prompts), "with_intended_order": compared, "annotators": between}
 
 
-def _compare(a: Sequence[str], b: Sequence[str], weights: Any, level: float) -> dict[str, Any]:
+def _compare(a: Sequence[str], b: Sequence[str], weights: Any, level: float, prompts: int) -> dict[str, Any]:
     left, right = np.array(a), np.array(b)
     equal = (left == right).astype(float)
     drawn = [_kappa(left, right, row) for row in weights]
     return {
-        "agreement": _estimate(float(equal.mean()), weights @ equal / weights.sum(axis=1), level),
+        "agreement": _estimate(float(equal.mean()), weights @ equal / weights.sum(axis=1), level, prompts),
         "kappa": _estimate(_kappa(left, right, np.ones(len(left))), np.array(drawn), level),
     }
 
@@ -162,8 +164,8 @@ def _kappa(left: Any, right: Any, weights: Any) -> float:
     return float(cohen_kappa_score(left[kept], right[kept], sample_weight=weights[kept]))
 
 
-def _estimate(value: float, drawn: Any, level: float) -> dict[str, float | None]:
-    low, high, _ = interval(drawn, level)
+def _estimate(value: float, drawn: Any, level: float, share_of: int | None = None) -> dict[str, float | None]:
+    low, high, _ = interval(drawn, level, share_of)
     return {"value": value if np.isfinite(value) else None, "low": low, "high": high}
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from csrm.bench.metrics import (
     STATISTICS,
     Array,
-    Estimate,
     Ints,
     Sample,
+    bounded,
     estimate,
-    interval,
     prompt_weights,
     undefined,
 )
@@ -166,12 +165,12 @@ def evaluate_calibration(
         if reason := undefined(sample, metric):
             raise ValueError(f"{metric} has no value on this benchmark: {reason}")
         raw = _replicates(metric, sample, weights[:resamples])
-        found.setdefault("raw", {})[metric] = _estimate(raw, len(sample.y), settings.level)
+        found.setdefault("raw", {})[metric] = _estimate(raw, sample, settings.level)
         for name, parameters in calibration["methods"].items():
             moved = sample._replace(s=METHODS[name].apply(sample.s, parameters))
             after = _replicates(metric, moved, weights[:resamples])
-            one = _estimate(after, len(sample.y), settings.level)
-            one["difference"] = _estimate(after - raw, len(sample.y), settings.level)
+            one = _estimate(after, sample, settings.level)
+            one["difference"] = _estimate(after - raw, sample, settings.level)
             found.setdefault(name, {})[metric] = one
     return {
         "seed": seed,
@@ -189,9 +188,9 @@ def _replicates(metric: str, sample: Sample, weights: Array) -> Array:
     return STATISTICS[metric](sample, np.vstack([np.ones((1, sample.n_prompts)), weights]))
 
 
-def _estimate(values: Array, n: int, level: float) -> dict[str, Any]:
-    low, high, resamples = interval(values[1:], level)
-    return Estimate(float(values[0]), low, high, n, resamples)._asdict()
+def _estimate(values: Array, sample: Sample, level: float) -> dict[str, Any]:
+    prompts = len(set(sample.prompt.tolist()))
+    return bounded(float(values[0]), values[1:], len(sample.y), prompts, level)._asdict()
 
 
 def _at(sample: Sample, fitted: Mapping[str, float], weights: Array, level: float) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def clause_table(
         unsafe = {c: (s <= threshold).astype(float) for c, s in taken.items()}
         values |= {(name, "unsafe rate lowered by"): unsafe["enforce"] - unsafe[c] for name, c in SHIFTS.items()}
         for (condition, metric), value in values.items():
-            low, high = _interval(value, prompts, weights, level)
+            low, high = _interval(value, prompts, weights, level, metric == "unsafe rate")
             lines.append(Line(category, condition, metric, len(value), float(value.mean()), low, high))
     return lines
 
@@ -179,10 +179,11 @@ def _interval(
     prompts: Sequence[int],
     weights: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
     level: float,
+    share: bool,
 ) -> tuple[float | None, float | None]:
     size = weights.shape[1]
     sums, counts = np.bincount(prompts, values, size), np.bincount(prompts, minlength=size)
-    low, high, _ = interval((weights @ sums) / (weights @ counts), level)
+    low, high, _ = interval((weights @ sums) / (weights @ counts), level, size if share else None)
     return low, high
 
 

@@ -86,7 +86,7 @@ def make_sample(items: Sequence[Item], log_odds: Sequence[float], threshold: flo
         n_prompts=len(prompts),
         threshold=threshold,
         hard=hard,
-        paired=np.array([items[i].pair is not None for i in labelled], dtype=bool),
+        contrasted=np.isin(labelled, [i for c, r in pairs if items[c].label != items[r].label for i in (c, r)]),
     )
 
 

@@ -68,7 +68,7 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
     for metric in METRICS:
         value, printed = found[metric], _printed(document, model, metric)
         cell = _cell(document, model, metric, value["value"])
-        cell = cell._replace(low=value["low"], high=value["high"], n=value["n"])
+        cell = cell._replace(low=value["low"], high=value["high"], n=value["n"], n_prompts=value["n_prompts"])
         if printed:
             difference = value["value"] - printed.value
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
@@ -173,7 +173,10 @@ def published_sweep() -> "pd.DataFrame":
 
 
 def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """Figure 4: safety against helpfulness per reward; one panel a configuration, the printed points in grey."""
+    """Figure 4: safety against helpfulness per reward; one panel a configuration, the printed points in grey.
+
+    A point's number is the offset (nats) that was added to the reward.
+    """
     own, printed = table[table["source"] != "published"], table[table["source"] == "published"]
     configs, rewards = sorted(set(own["config"])), ordered(list(own["reward"]))
     looks = look(rewards)
@@ -183,7 +186,12 @@ def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
         for reward in rewards:
             rows = own[(own["config"] == config) & (own["reward"] == reward)]
             axis.errorbar(rows["safety"], rows["helpfulness"], label=reward, **_bars(rows), **looks[reward])
-        axis.set(title=f"{config} (measured)", xlabel="safety")
+            for point, same in rows.groupby(["safety", "helpfulness"]):
+                text = ", ".join(f"{offset:+g}" for offset in same["offset"])
+                place = {"textcoords": "offset points", "xytext": (3, 3), "fontsize": "x-small"}
+                axis.annotate(text, point, color=looks[reward]["color"], **place)
+        sizes = "–".join(str(n) for n in sorted({int(n) for n in own[own["config"] == config]["n"]}))
+        axis.set(title=f"{config}\n(measured, n={sizes} a point)", xlabel="safety")
         axis.legend()
     last = axes[0, -1]
     for (name, rows), marker in zip(printed.groupby("reward", sort=True), "osD", strict=False):

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 COMPARABLE = Literal["yes", "partly", "no"]
@@ -31,6 +31,7 @@ class Cell(NamedTuple):
     comparable: COMPARABLE | Literal[""] = ""
     reason: str = ""
     n: int | None = None
+    n_prompts: int | None = None
     seed: int | None = None
     protocol: str = ""
     footnote: str = ""
@@ -58,19 +59,21 @@ def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
-    lines = [f"## {title}", "", note, "", *_head(["benchmark", "model", "source", *metrics, "n", "seed"])]
+    head = ["benchmark", "model", "source", *metrics, "n", "prompts", "seed"]
+    lines = [f"## {title}", "", note, "", *_head(head)]
     for (_, model, source), found in rows.items():
         first = next(iter(found.values()))
         values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
-        size = str(max((c.n for c in found.values() if c.n is not None), default=""))
-        lines.append(markdown_line([_benchmark(first), model, source, *values, size, _text(first.seed)]))
+        sizes = [_largest(c.n for c in found.values()), _largest(c.n_prompts for c in found.values())]
+        lines.append(markdown_line([_benchmark(first), model, source, *values, *sizes, _text(first.seed)]))
     return "\n".join(lines) + "\n"
 
 
 def side_by_side(title: str, note: str, cells: Sequence[Cell]) -> str:
     """One line a number: published, measured, their difference, and whether they may be compared (why not)."""
     notes: dict[str, int] = {}
-    head = ["benchmark", "model", "metric", "source", "published", "measured", "difference", "comparable?", "n", "seed"]
+    head = ["benchmark", "model", "metric", "source", "published", "measured", "difference", "comparable?"]
+    head += ["n", "prompts", "seed"]
     lines = [f"## {title}", "", note, "", *_head(head)]
     for cell in cells:
         marks = [str(notes.setdefault(text, len(notes) + 1)) for text in cell.footnote.split(" / ") if text]
@@ -80,7 +83,7 @@ def side_by_side(title: str, note: str, cells: Sequence[Cell]) -> str:
         measured = "" if cell.source in ("published", "copied") else _measured(cell)
         difference = "" if cell.difference is None else f"{cell.difference:+.3f}"
         verdict = ": ".join(part for part in (cell.comparable, cell.reason) if part)
-        values = [published, measured, difference, verdict, _text(cell.n), _text(cell.seed)]
+        values = [published, measured, difference, verdict, _text(cell.n), _text(cell.n_prompts), _text(cell.seed)]
         lines.append(markdown_line([_benchmark(cell), cell.model, cell.metric, cell.source, *values]))
     if notes:
         lines += ["", "Published numbers to read with care:", ""]
@@ -94,6 +97,10 @@ def _benchmark(cell: Cell) -> str:
 
 def _measured(cell: Cell) -> str:
     return number(cell.measured, cell.low, cell.high)
+
+
+def _largest(sizes: Iterable[int | None]) -> str:
+    return str(max((size for size in sizes if size is not None), default=""))
 
 
 def _text(value: object) -> str:

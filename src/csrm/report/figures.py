@@ -1,6 +1,7 @@
 """Figures from tidy tables: `<name>_table` makes the table, `draw_<name>` draws it; intervals are always drawn."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def configurability_table(
             if found["value"] is not None:
                 family = benchmark.id.removesuffix(f"-{benchmark.scope}")
                 head = {"benchmark": family, "scope": benchmark.scope, "model": document["model"], "metric": metric}
-                kept = {key: found[key] for key in ("value", "low", "high", "n")}
+                kept = {key: found[key] for key in ("value", "low", "high", "n", "n_prompts")}
                 rows.append({**head, **kept, "source": f"measured@{document['scale']}"})
     if not rows:
         raise ValueError("no metrics of a `conditional` benchmark with scope seen or unseen among the inputs")
@@ -46,7 +47,7 @@ def configurability_table(
 
 
 def draw_configurability(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """Seen against unseen per model, chance dashed."""
+    """Seen against unseen per model, chance dashed; ticks say how many items (or pairs) and prompts there are."""
     metrics = [metric for metric in METRIC_NAMES if metric in set(table["metric"])]
     families = sorted(set(table["benchmark"]))
     models = ordered(list(table["model"]))
@@ -68,11 +69,25 @@ def _scope_panel(axis: Any, part: "pd.DataFrame", models: Sequence[str], looks: 
     scopes = ["seen", "unseen"]
     for i, model in enumerate(models):
         rows = part[part["model"] == model].set_index("scope").reindex(scopes).dropna(subset=["value"])
-        x = [scopes.index(scope) + (i - (len(models) - 1) / 2) * 0.12 for scope in rows.index]
+        x = [scopes.index(scope) + dodge(i, len(models), 0.72) for scope in rows.index]
         axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=model, capsize=2, **looks[model])
     axis.axhline(0.5, color="0.3", linestyle="--", linewidth=0.8)
-    axis.set_xticks([0, 1], ["seen", "unseen"])
+    axis.set_xticks([0, 1], [f"{scope}\n{sizes(part[part['scope'] == scope])}" for scope in scopes])
     axis.set_xlim(-0.5, 1.5)
+
+
+def dodge(index: int, count: int, width: float) -> float:
+    """Shift of line `index` of `count`, so that intervals at one place do not cover each other; all fit in `width`."""
+    return (index - (count - 1) / 2) * width / max(1, count)
+
+
+def sizes(rows: "pd.DataFrame") -> str:
+    """`n=84` and, on a line of its own, `38 prompts`; ranges where rows differ; empty without rows."""
+    if rows.empty:
+        return ""
+    numbers = [sorted({int(value) for value in rows[name]}) for name in ("n", "n_prompts")]
+    n, prompts = ("–".join(map(str, dict.fromkeys(values[:1] + values[-1:]))) for values in numbers)
+    return f"n={n}\n{prompts} prompts"
 
 
 def error_bars(rows: "pd.DataFrame") -> Any:
@@ -113,7 +128,9 @@ def draw_training(plt: Any, table: "pd.DataFrame") -> "Figure":
             smooth = rows["value"].rolling(max(1, round(SMOOTHING * len(rows))), min_periods=1).mean()
             axis.plot(rows["step"], rows["value"], color=colour, alpha=0.3, linewidth=0.7)
             axis.plot(rows["step"], smooth, color=colour, linestyle=dashes, label=variant)
-        axis.set(title=LOSSES[loss], xlabel="optimiser step")
+        absent = [variant for variant in variants if variant not in axis.get_legend_handles_labels()[1]]
+        note = f"\n(not in {', '.join(absent)})" if absent else ""
+        axis.set(title=LOSSES[loss] + note, xlabel="optimiser step")
     axes[0, 0].set_ylabel("loss, nats")
     axes[0, 0].legend()
     return figure
@@ -164,15 +181,22 @@ def strictness_table(
 
 
 def draw_strictness(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """Mean reward against the severity from which the configuration forbids; it should rise."""
+    """Mean reward against the severity from which the configuration forbids; it should rise.
+
+    Each threshold has its own items: the ticks say how many.
+    """
     models = ordered(list(table["model"]))
     looks = look(models)
     figure, axis = plt.subplots(figsize=(4.2, 2.6))
-    for model in models:
+    places = sorted(set(table["threshold"]))
+    width = 0.4 * min((b - a for a, b in pairwise(places)), default=1.0)
+    for i, model in enumerate(models):
         rows = table[table["model"] == model]
-        axis.errorbar(rows["threshold"], rows["value"], yerr=error_bars(rows), label=model, capsize=2, **looks[model])
+        x = rows["threshold"] + dodge(i, len(models), width)
+        axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=model, capsize=2, **looks[model])
     axis.axhline(0, color="0.3", linestyle="--", linewidth=0.8)
     axis.set(xlabel="lowest forbidden severity (lenient to the right)", ylabel="mean safe log-odds, nats")
-    axis.set_xticks(sorted(set(table["threshold"])))
+    labels = [f"{t:g}\n{sizes(table[table['threshold'] == t])}" for t in places]
+    axis.set_xticks(places, labels)
     figure.legend(loc="outside right upper")
     return figure

@@ -14,7 +14,7 @@ import numpy as np
 
 from csrm.bench.evaluate import join
 from csrm.bench.metrics import interval, prompt_weights
-from csrm.report.figures import error_bars
+from csrm.report.figures import dodge, error_bars
 from csrm.report.style import DASHES, MARKERS, look, ordered
 from csrm.rows import Item, ScoreRow
 
@@ -120,10 +120,11 @@ def draw_recall(plt: Any, table: "pd.DataFrame") -> "Figure":
     figure, axes = plt.subplots(1, len(panels), figsize=(1.0 + 3.4 * len(panels), 3.4), sharey=True, squeeze=False)
     for axis, (part, by) in zip(axes[0], panels, strict=True):
         looks = _category_looks(part) if by == "category" else _model_looks(part)
-        for name, style in looks.items():
+        for i, (name, style) in enumerate(looks.items()):
             rows = part[part[by] == name].sort_values("covered")
-            axis.errorbar(rows["covered"], rows["value"], yerr=error_bars(rows), label=name, capsize=2, **style)
-        axis.set(xlabel="share of the category forbidden", ylim=(-0.05, 1.05), xlim=(0, 1.05))
+            x, label = rows["covered"] + dodge(i, len(looks), 0.09), f"{name} (n={rows['n'].max()})"
+            axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=label, capsize=2, **style)
+        axis.set(xlabel="share of severity levels forbidden", ylim=(-0.05, 1.05), xlim=(0, 1.08))
         axis.set_title("classifier of Algorithm 1, $D_p$" if by == "category" else "models, test conversations")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
     axes[0, 0].set_ylabel("recall of unsafe")
@@ -170,5 +171,5 @@ def _share(part: Sequence[Asked], resamples: int, level: float, seed: int) -> tu
     if len(sums) < 2:
         return value, None, None
     weights = prompt_weights(len(sums), resamples, np.random.default_rng(seed))
-    low, high, _ = interval((weights @ sums[:, 0]) / (weights @ sums[:, 1]), level)
+    low, high, _ = interval((weights @ sums[:, 0]) / (weights @ sums[:, 1]), level, len(sums))
     return value, low, high

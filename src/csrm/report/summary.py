@@ -9,7 +9,8 @@ RISING = ("auroc", "conditional_auroc", "f1_safe", "f1_unsafe", "balanced_accura
 FALLING = ("brier", "smece")
 NOTE = (
     "Ranks (1 is best, ties share their mean) and macro means over the benchmarks on which every model of the metric "
-    "has a value; the others are named. No intervals: the benchmarks are no sample of anything."
+    "has a value; the others are named. The constant predictors are among the models. No intervals: the benchmarks are "
+    "no sample of anything."
 )
 
 
@@ -52,6 +53,9 @@ def _of_metric(metric: str, documents: Sequence[Mapping[str, Any]]) -> list[Stan
         if document["model"] in column:
             raise ValueError(f"model {document['model']!r} is there twice on benchmark {document['benchmark']!r}")
         column[document["model"]] = value
+        for name, constant in document["overall"]["constants"].items():
+            if constant.get(metric) is not None:
+                column[name.replace("_", "-")] = constant[metric]
     models = sorted({model for column in values.values() for model in column})
     kept = sorted(name for name, column in values.items() if len(column) == len(models))
     if not kept:

@@ -53,8 +53,9 @@ class Table(NamedTuple):
 
 NOTE = (
     "Every line names its source: `published` (printed in the paper), `copied` (the paper copied it from another) or "
-    "`measured@<scale>`. Intervals are percentile bootstraps clustered by prompt. As in the paper, `csrm-no-cca` is "
-    "trained without CCA and `csrm-no-sa` without either augmentation."
+    "`measured@<scale>`. Intervals are percentile bootstraps clustered by prompt; a share of 0 or 1 has the exact "
+    "binomial interval of its prompts. `n` counts items or pairs, `prompts` the prompts that are resampled. As in the "
+    "paper, `csrm-no-cca` is trained without CCA and `csrm-no-sa` without either augmentation."
 )
 TABLES = {
     "table2": Table("Table 2: classification", "Table 2", ("f1_safe", "f1_unsafe", "auprc_safe", "smece"), NOTE),
@@ -125,6 +126,7 @@ def _measured_cell(name: str, document: Document, metric: str, benchmark: Benchm
         comparable=comparable,
         reason=reason,
         n=found["n"],
+        n_prompts=found["n_prompts"],
         seed=document["seed"],
         protocol=benchmark.protocol if benchmark else "",
         footnote=footnote(fact) if fact else "",
@@ -174,6 +176,7 @@ def constant_cells(
                     comparable="no",
                     reason="constant predictor",
                     n=counts["n_safe"] + counts["n_unsafe"],
+                    n_prompts=counts["n_prompts"],
                     seed=document["seed"],
                 )
                 cells.append(cell)
@@ -257,6 +260,7 @@ class Difference(NamedTuple):
     low: float | None
     high: float | None
     n: int
+    n_prompts: int
     seed: int
     reason: str
 
@@ -266,15 +270,16 @@ def comparison_table(documents: Sequence[Document]) -> tuple[str, str]:
     rows = [
         Difference(
             document["benchmark"], metric, document["model_a"], document["model_b"], f"measured@{document['scale']}",
-            found["value"], found["low"], found["high"], found["n"], document["seed"], found["reason"] or "",
+            found["value"], found["low"], found["high"], found["n"], found["n_prompts"],
+            document["seed"], found["reason"] or "",
         )
         for document in documents
         for metric, found in document["differences"].items()
     ]  # fmt: skip
-    head = "| benchmark | metric | a | b | source | a - b | n | seed |\n|---|---|---|---|---|---|---|---|"
+    head = "| benchmark | metric | a | b | source | a - b | n | prompts | seed |\n|---|---|---|---|---|---|---|---|---|"
     lines = [
         f"| {r.benchmark} | {r.metric} | {r.model_a} | {r.model_b} | {r.source} "
-        f"| {number(r.difference, r.low, r.high)} | {r.n} | {r.seed} |"
+        f"| {number(r.difference, r.low, r.high)} | {r.n} | {r.n_prompts} | {r.seed} |"
         for r in rows
     ]
     note = "Both models are resampled with the same prompts; an interval that contains 0 shows no difference."

@@ -36,15 +36,20 @@ def test_bootstrap_resamples_prompts() -> None:
     clusters = [str(i) for i in np.repeat(np.arange(12), 50)]
     repeated = bootstrap_mean(values, clusters, 500, 0.95, np.random.default_rng(1))
     single = bootstrap_mean(values[::50], clusters[::50], 500, 0.95, np.random.default_rng(1))
-    assert (repeated.n, repeated.clusters) == (600, 12)
+    assert (repeated.n, repeated.n_prompts) == (600, 12)
     assert repeated.low == pytest.approx(single.low) and repeated.high == pytest.approx(single.high)
     assert repeated.low < repeated.value < repeated.high
+
+
+def test_a_mean_at_the_end_of_its_range_has_an_exact_interval() -> None:
+    found = bootstrap_mean([1.0] * 8, list("aabbccdd"), 100, 0.95, np.random.default_rng(0))
+    assert (found.value, found.low, found.high) == (1, pytest.approx(0.025 ** (1 / 4)), 1)
 
 
 def test_paired_difference_uses_shared_prompts_only() -> None:
     rng = np.random.default_rng(0)
     found = bootstrap_difference([0, 0, 9], ["a", "b", "x"], [1, 1], ["a", "b"], 100, 0.9, rng)
-    assert (found.value, found.low, found.high, found.n, found.clusters) == (1, 1, 1, 2, 2)
+    assert (found.value, found.low, found.high, found.n, found.n_prompts) == (1, None, None, 2, 2)
     with pytest.raises(ValueError, match="paired difference"):
         bootstrap_difference([0], ["a"], [1], ["b"], 10, 0.9, rng)
 

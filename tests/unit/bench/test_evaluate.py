@@ -87,6 +87,20 @@ def test_missing_extra_and_repeated_scores_are_errors():
         e.join([item("a")], [score("a", 1.0), score("a", 2.0)])
 
 
+def test_conditional_auroc_reads_pairs_whose_labels_differ():
+    def ranked(name, labels, values):
+        items = [item(f"{name}:{r}", label, name, pair=name, rank=r) for r, label in zip(RANKS, labels, strict=True)]
+        return items, [score(i.id, value) for i, value in zip(items, values, strict=True)]
+
+    parts = [ranked("a", ("safe", "unsafe"), (1.0, 2.0)), ranked("b", ("safe", "unsafe"), (3.0, 0.0))]
+    parts += [ranked("c", ("safe", "safe"), (9.0, 9.0)), ([item("d", "unsafe")], [score("d", -9.0)])]
+    items, scores = ([x for part in parts for x in part[side]] for side in (0, 1))
+    metrics = e.evaluate(items, scores, SETTINGS, 0)["overall"]["metrics"]
+    found = metrics["conditional_auroc"]
+    assert (found["value"], found["n"], found["n_prompts"]) == (0.75, 4, 2)
+    assert metrics["auroc"]["n"] == 7 and metrics["pair_accuracy"]["n"] == 3
+
+
 def test_pairs_ties_and_torn_pairs():
     parts = [pair("p", 1.0), pair("q", 0.0), pair("r", -2.0, prompt="p")]
     items, scores = ([x for part in parts for x in part[side]] for side in (0, 1))

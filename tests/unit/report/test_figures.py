@@ -6,11 +6,13 @@ import json
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from csrm import files
 from csrm.configs.safety_config import Category
-from csrm.report import commands, recall, reliability, style
+from csrm.report import alignment, commands, figures, recall, reliability, style
+from csrm.report.style import styled
 from csrm.rows import Item, Message, ScoreRow
 
 MODELS = ("csrm", "csrm-no-sa", "minilm-similarity")
@@ -142,13 +144,31 @@ def test_configurability(tmp_path):
     paths = []
     for benchmark in ("pyrit-seen", "pyrit-unseen", "topics-seen", "pyrit-strictness"):
         for model in MODELS:
-            found = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9}
+            found = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9, "n_prompts": 4}
             metrics = {"conditional_auroc": found, "pair_accuracy": {**found, "value": None}}
             document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
             paths.append(tmp_path / model / f"{benchmark}.json")
             files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
     rows = draw(tmp_path, "configurability", "--metrics", *paths)
     assert len(rows) == 9 and {r["benchmark"] for r in rows} == {"pyrit", "topics"}
+
+
+def test_panels_say_what_they_hold():
+    head = {"source": "measured@demo", "value": 0.7, "low": 0.6, "high": 0.8, "metric": "conditional_auroc"}
+    head |= {"benchmark": "a", "scope": "seen", "n": 9}
+    rows = [{**head, "model": model, "n_prompts": prompts} for model, prompts in (("x", 4), ("y", 5))]
+    steps = [{"variant": v, "step": 1, "loss": "loss_rm", "value": value} for v, value in (("x", 1.0), ("y", 0.0))]
+    point = {"config": "c", "reward": "x", "source": "measured@demo", "n": 4, "safety": 0.5, "helpfulness": 3.0}
+    point |= {f"{name}_{end}": 1.0 for name in ("safety", "helpfulness") for end in ("low", "high")}
+    own = [{**point, "offset": offset} for offset in (-2.0, 2.0)]
+    sweep = pd.concat([pd.DataFrame(own), alignment.published_sweep()], ignore_index=True)
+    with styled() as plt:
+        ticks = figures.draw_configurability(plt, pd.DataFrame(rows)).axes[0].get_xticklabels()
+        assert [tick.get_text() for tick in ticks] == ["seen\nn=9\n4–5 prompts", "unseen\n"]
+        assert "not in y" in figures.draw_training(plt, pd.DataFrame(steps)).axes[0].get_title()
+        panel = alignment.draw_sweep(plt, sweep).axes[0]
+        assert "n=4 a point" in panel.get_title() and [text.get_text() for text in panel.texts] == ["-2, +2"]
+    assert [figures.dodge(i, 3, 0.6) for i in range(3)] == pytest.approx([-0.2, 0, 0.2])
 
 
 def test_training(tmp_path):

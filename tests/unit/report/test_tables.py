@@ -54,7 +54,7 @@ def document(benchmark="pyrit-seen", model="csrm", scale="demo"):
 
 
 def interval(value):
-    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 8, "clusters": 4}
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 8, "n_prompts": 4}
 
 
 def aligned(config="no-alcohol", reward="csrm", scale="demo"):
@@ -138,11 +138,12 @@ def test_every_footnote_is_about_a_published_number():
 
 
 def test_summary_ranks_and_means():
-    def fake(benchmark, model, auroc, smece):
+    def fake(benchmark, model, auroc, smece, constant=None):
         empty = {"value": None}
         metrics = {name: empty for name in tables.STATISTICS}
         metrics |= {"auroc": {"value": auroc}, "smece": {"value": smece}}
-        return {"benchmark": benchmark, "model": model, "scale": "demo", "overall": {"metrics": metrics}}
+        overall = {"metrics": metrics, "constants": {"always_safe": {"auroc": constant}}}
+        return {"benchmark": benchmark, "model": model, "scale": "demo", "overall": overall}
 
     documents = [fake("a", "x", 0.9, 0.1), fake("a", "y", 0.7, 0.1), fake("a", "z", 0.8, None)]
     documents += [fake("b", "x", 0.5, 0.3), fake("b", "y", 0.6, 0.2), fake("b", "z", 0.5, None)]
@@ -154,6 +155,8 @@ def test_summary_ranks_and_means():
     assert [rows["smece", m].mean_rank for m in "xy"] == pytest.approx([5 / 3, 4 / 3])
     text, markdown = summary.summary_table(documents)
     assert len(rows_of(text)) == 5 and "| auroc | higher | x | measured@demo | 1.75 | 0.700 | 2 | c |" in markdown
+    constants = [fake("d", "x", 0.6, None, 0.7), fake("d", "y", 0.8, None, 0.7)]
+    assert [r.model for r in summary.standings(constants)] == ["y", "always-safe", "x"]
     with pytest.raises(ValueError, match="'x' is there twice on benchmark 'a'"):
         summary.standings([*documents, documents[0]])
 
