@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationError, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
@@ -107,8 +107,12 @@ class TrainSettings(Section):
     cca: bool = Field(True, description="train on configuration augmentation")
     sa: bool = Field(True, description="train on strictness augmentation")
     seed: int | None = Field(None, ge=0, description="seed of the mixture and of training (None: the run's)")
-    shares: dict[Literal["base", "cca", "sa", "response"], float] = Field(
-        {"base": 0.4, "cca": 3.0, "sa": 0.5, "response": 0.5}, description="weight of each source in the mixture"
+    shares: dict[Literal["base", "cca", "sa", "response"], NonNegativeFloat] = Field(
+        {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 0.5},
+        description="weight of each source: in the loss of its conversation, or in the mixture",
+    )
+    by_conversation: bool = Field(
+        True, description="train on a conversation's groups of all sources at once; false: on groups one by one"
     )
     section_order: SectionOrder = Field("config-last", description="order of the prompt's sections")
     verbalizer: VerbalizerSettings = VerbalizerSettings()
@@ -119,13 +123,13 @@ class TrainSettings(Section):
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
     learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(240, ge=1, description="optimiser steps")
-    batch_groups: int = Field(2, ge=1, description="effective batch size, in groups (conversations)")
-    device_groups: int = Field(2, ge=1, description="groups in one forward pass; the rest is accumulated")
+    steps: int = Field(200, ge=1, description="optimiser steps")
+    batch_groups: int = Field(2, ge=1, description="effective batch size: conversations, or groups")
+    device_groups: int = Field(2, ge=1, description="of these in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(15, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
-    checkpoint_steps: int = Field(60, ge=1, description="steps between checkpoints")
+    checkpoint_steps: int = Field(50, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
     packing: int | None = Field(
         None, ge=1, description="groups share rows of so many tokens, or of the longest group (None: one group a row)"

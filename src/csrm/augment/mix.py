@@ -1,18 +1,29 @@
-"""The training mixture of a model variant (Table 2): which sources it sees, and how often."""
+"""The training mixture of a model variant (Table 2): which sources it sees, and how often.
 
+A unit is what is trained on at once: a group, or all groups of one conversation, whose tokens are then computed once.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from csrm.rows import Group
 
-SHARES: Mapping[str, float] = {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 1.0}
+SOURCES = ("base", "cca", "sa", "response")
+
+Unit = tuple[Group, ...]
+
+
+def source_of(group: Group) -> str:
+    """The source of a group: that of its first branch."""
+    return group.branches[0].source
 
 
 def by_source(groups: Iterable[Group]) -> dict[str, list[Group]]:
-    """Groups by the source of their first branch."""
+    """Groups by source."""
     sources: dict[str, list[Group]] = {}
     for group in groups:
-        sources.setdefault(group.branches[0].source, []).append(group)
+        sources.setdefault(source_of(group), []).append(group)
     return sources
 
 
@@ -20,41 +31,83 @@ def mix(
     groups: Mapping[str, Sequence[Group]],
     cca: bool,
     sa: bool,
-    n_groups: int,
+    n_units: int,
     seed: int,
-    shares: Mapping[str, float] = SHARES,
-) -> tuple[list[Group], dict[str, int]]:
-    """Exactly `n_groups` groups for a variant, whatever its sources, and how many of each source.
+    shares: Mapping[str, float],
+    by_conversation: bool = False,
+) -> tuple[list[Unit], dict[str, int]]:
+    """Exactly `n_units` units for a variant, whatever its sources, and how many groups of each source they hold.
 
-    Base and response pairs are always in; CCA and SA by the variant's flags. Sources share the total in proportion
-    to `shares` (largest remainder). Within a source, groups are drawn without replacement, epoch after epoch.
+    Base and response pairs are always in; CCA and SA by the variant's flags. Units are drawn without replacement,
+    epoch after epoch. Groups one by one: sources share the total in proportion to `shares` (largest remainder). By
+    conversation: each CCA group (each base group in a variant without CCA) takes along one group of every other source
+    of its conversation, in turn where there are several; response pairs keep their share of the total.
 
     Args:
         groups: groups by source: base, cca, sa, response.
         cca: whether the variant trains on CCA.
         sa: whether the variant trains on SA.
-        n_groups: total, the same for every variant: a fair comparison of steps.
+        n_units: total, the same for every variant: a fair comparison of steps.
         seed: of the order.
-        shares: weight of each source.
+        shares: weight of each source; 0 leaves it out.
+        by_conversation: whether the groups of a conversation are one unit.
 
     Raises:
         ValueError: if an enabled source has no groups, or a source is unknown.
     """
-    unknown = sorted(set(groups) - set(SHARES))
+    unknown = sorted(set(groups) - set(SOURCES))
     if unknown:
-        raise ValueError(f"sources {unknown} are unknown; expected {sorted(SHARES)}")
+        raise ValueError(f"sources {unknown} are unknown; expected {list(SOURCES)}")
     enabled = {"base": bool(groups.get("base")), "cca": cca, "sa": sa, "response": bool(groups.get("response"))}
-    sources = [s for s in SHARES if enabled[s]]
+    sources = [s for s in SOURCES if enabled[s] and shares[s] > 0]
     empty = [s for s in sources if not groups.get(s)]
     if empty or not sources:
         raise ValueError(f"the variant needs groups of {empty or ['base']}, and there are none")
-    counts = allocate({s: shares[s] for s in sources}, n_groups)
-    drawn: list[Group] = []
-    for source in sources:
-        stream = epochs(groups[source], Random(f"{seed}:{source}"))
-        drawn += [next(stream) for _ in range(counts[source])]
+    drawn = (_conversations if by_conversation else _groups)(groups, sources, n_units, seed, shares)
     Random(f"{seed}:order").shuffle(drawn)
-    return drawn, counts
+    counts = Counter(source_of(group) for unit in drawn for group in unit)
+    return drawn, {source: counts[source] for source in sources}
+
+
+def _groups(
+    groups: Mapping[str, Sequence[Group]], sources: Sequence[str], n_units: int, seed: int, shares: Mapping[str, float]
+) -> list[Unit]:
+    counts = allocate({s: shares[s] for s in sources}, n_units)
+    return [(group,) for s in sources for group in _draw(groups[s], counts[s], f"{seed}:{s}")]
+
+
+def _conversations(
+    groups: Mapping[str, Sequence[Group]], sources: Sequence[str], n_units: int, seed: int, shares: Mapping[str, float]
+) -> list[Unit]:
+    joined = [s for s in sources if s != "response"]
+    parts = {"joined": sum(shares[s] for s in joined), "response": shares["response"] if "response" in sources else 0.0}
+    counts = allocate(parts, n_units)
+    lead = next((s for s in ("cca", "base", "sa") if s in joined), "response")
+    others = {s: _by_conversation(groups[s]) for s in joined if s != lead}
+    drawn: list[Unit] = []
+    times: Counter[object] = Counter()
+    for group in _draw(groups[lead], counts["joined"], f"{seed}:{lead}"):
+        key = _conversation(group)
+        mates = [found[times[key] % len(found)] for s in others if (found := others[s].get(key))]
+        times[key] += 1
+        drawn.append((group, *mates))
+    return drawn + [(group,) for group in _draw(groups.get("response", ()), counts["response"], f"{seed}:response")]
+
+
+def _by_conversation(groups: Iterable[Group]) -> dict[object, list[Group]]:
+    found: dict[object, list[Group]] = {}
+    for group in groups:
+        found.setdefault(_conversation(group), []).append(group)
+    return found
+
+
+def _conversation(group: Group) -> object:
+    return tuple((message.role, message.content) for message in group.messages)
+
+
+def _draw(groups: Sequence[Group], count: int, seed: str) -> list[Group]:
+    stream = epochs(groups, Random(seed))
+    return [next(stream) for _ in range(count)]
 
 
 def allocate(shares: Mapping[str, float], total: int) -> dict[str, int]:

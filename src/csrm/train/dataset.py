@@ -1,4 +1,4 @@
-"""Groups as training examples: one prefix tree each, with labels and ranking pairs."""
+"""Units of the mixture as training examples: one prefix tree each, with labels and ranking pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +13,23 @@ LABELS = {"safe": 1, "unsafe": 0, None: -1}
 
 
 class Example(NamedTuple):
-    """A group as a prefix tree; `labels` per sequence (1 safe, 0 unsafe, -1 none), `pairs` (chosen, rejected)."""
+    """A unit as a prefix tree, with its share of the loss.
+
+    Attributes:
+        tree: the sequences of all branches.
+        labels: per sequence 1 (safe), 0 (unsafe) or -1 (none).
+        label_weights: per sequence its weight in L_cls; they add up to at most one.
+        pairs: (chosen, rejected) indices of sequences.
+        pair_weights: per pair its weight in L_rm; they add up to at most one.
+        tokens: tokens of all sequences, without sharing.
+        cut: sequences that were cut to fit.
+    """
 
     tree: Tree
     labels: list[int]
+    label_weights: list[float]
     pairs: list[tuple[int, int]]
+    pair_weights: list[float]
     tokens: int
     cut: int
 
@@ -32,23 +44,42 @@ def prepare(
     sources = by_source(group for path in paths for group in read_rows(path, Group))
     wanted = settings.steps * settings.batch_groups
     shares = {str(source): share for source, share in settings.shares.items()}
-    groups, counts = mix(sources, settings.cca, settings.sa, wanted, seed, shares)
-    examples = [encode_group(tokenizer, group, settings) for group in groups]
+    units, counts = mix(sources, settings.cca, settings.sa, wanted, seed, shares, settings.by_conversation)
+    examples = [encode_unit(tokenizer, unit, settings) for unit in units]
     return sort_within_batches(examples, settings.batch_groups), counts
 
 
-def encode_group(tokenizer: Any, group: Group, settings: TrainSettings) -> Example:
-    """Tokenise every branch of a group and lay the sequences out as one prefix tree."""
+def encode_unit(tokenizer: Any, unit: Sequence[Group], settings: TrainSettings) -> Example:
+    """Tokenise every branch of a unit's groups and lay the sequences out as one prefix tree.
 
-    def encode(branch: Branch) -> Any:
+    Each group weighs what its source has of `settings.shares` among the unit's; a group's labels share its weight, and
+    so do its pairs. The loss is that of the groups apart, in these proportions.
+    """
+
+    def encode(group: Group, branch: Branch) -> Any:
         messages = branch.messages or group.messages
         return encode_request(tokenizer, messages, branch.config, settings.section_order, settings.max_length)
 
-    encoded = [encode(branch) for branch in group.branches]
+    encoded = [encode(group, branch) for group in unit for branch in group.branches]
+    shares = [settings.shares[group.branches[0].source] for group in unit]
+    labels: list[int] = []
+    label_weights: list[float] = []
+    pairs: list[tuple[int, int]] = []
+    pair_weights: list[float] = []
+    for group, share in zip(unit, shares, strict=True):
+        offset, weight = len(labels), share / sum(shares)
+        own = [LABELS[branch.label] for branch in group.branches]
+        known = sum(label >= 0 for label in own)
+        labels += own
+        label_weights += [weight / known if label >= 0 else 0.0 for label in own]
+        pairs += [(offset + chosen, offset + rejected) for chosen, rejected in group.pairs]
+        pair_weights += [weight / len(group.pairs) for _ in group.pairs]
     return Example(
         tree=build_tree([e.tokens for e in encoded]),
-        labels=[LABELS[branch.label] for branch in group.branches],
-        pairs=list(group.pairs),
+        labels=labels,
+        label_weights=label_weights,
+        pairs=pairs,
+        pair_weights=pair_weights,
         tokens=sum(len(e.tokens) for e in encoded),
         cut=sum(e.cut for e in encoded),
     )
@@ -66,7 +97,7 @@ def pack(examples: Sequence[Example], length: int | None) -> list[list[Example]]
     """The rows of one forward pass: the longest example first, each in the first row with room for it.
 
     Args:
-        examples: the groups of the pass.
+        examples: the units of the pass.
         length: tokens of a row, or those of the longest example when it is longer; None: one example a row.
     """
     if length is None:
@@ -100,10 +131,10 @@ def collate_examples(
     """One forward pass: the trees' tensors, and labels and pairs of their N sequences with their weights.
 
     Args:
-        examples: the groups of this forward pass.
+        examples: the units of this forward pass.
         pad_id: padding token.
-        batch: groups in the whole effective batch (default: these); every group weighs 1 / batch.
-        packing: tokens of a row that groups share (None: one group a row).
+        batch: units in the whole effective batch (default: these); every unit weighs 1 / batch.
+        packing: tokens of a row that units share (None: one unit a row).
 
     Returns:
         `TreeBatch` fields, `labels` and `label_weights` (N,), `pairs` (P, 2) as indices, `pair_weights` (P,).
@@ -117,11 +148,11 @@ def collate_examples(
     pairs: list[tuple[int, int]] = []
     pair_weights: list[float] = []
     for example in (example for row in packed for example in row):
-        offset, known = len(labels), sum(label >= 0 for label in example.labels)
+        offset = len(labels)
         labels += example.labels
-        label_weights += [share / known if label >= 0 else 0.0 for label in example.labels]
+        label_weights += [share * weight for weight in example.label_weights]
         pairs += [(offset + chosen, offset + rejected) for chosen, rejected in example.pairs]
-        pair_weights += [share / len(example.pairs) for _ in example.pairs]
+        pair_weights += [share * weight for weight in example.pair_weights]
     return {
         **collate([join([example.tree for example in row]) for row in packed], pad_id)._asdict(),
         "labels": torch.tensor(labels),

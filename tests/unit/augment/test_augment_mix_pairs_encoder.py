@@ -26,8 +26,15 @@ def minilm(root: Path, pytestconfig: pytest.Config) -> Path:
     return folder
 
 
-def group(source, number):
-    messages = [Message(role="assistant", content="x")]
+SHARES = {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 0.5}
+
+
+def flat(units):
+    return [group for unit in units for group in unit]
+
+
+def group(source, number, text="x"):
+    messages = [Message(role="assistant", content=text)]
     branch = Branch(config=CONFIG, label="safe", source=source)
     return Group(id=f"{source}{number}", prompt_id="p", messages=messages, branches=[branch])
 
@@ -37,24 +44,46 @@ SOURCES = {s: [group(s, i) for i in range(n)] for s, n in (("base", 7), ("cca", 
 
 def test_variants_have_equal_totals_and_their_sources():
     for cca, sa in ((True, True), (False, True), (False, False)):
-        drawn, counts = mix(SOURCES, cca, sa, 40, seed=1)
+        drawn, counts = mix(SOURCES, cca, sa, 40, 1, SHARES)
         assert len(drawn) == sum(counts.values()) == 40
-        assert set(by_source(drawn)) == {"base"} | ({"cca"} if cca else set()) | ({"sa"} if sa else set())
-        assert (drawn, counts) == mix(SOURCES, cca, sa, 40, seed=1)
-    assert mix(SOURCES, True, True, 40, seed=1) != mix(SOURCES, True, True, 40, seed=2)
+        assert set(by_source(flat(drawn))) == {"base"} | ({"cca"} if cca else set()) | ({"sa"} if sa else set())
+        assert (drawn, counts) == mix(SOURCES, cca, sa, 40, 1, SHARES)
+    assert mix(SOURCES, True, True, 40, 1, SHARES)[1] == {"base": 10, "cca": 20, "sa": 10}
+    assert mix(SOURCES, True, True, 40, 1, SHARES) != mix(SOURCES, True, True, 40, 2, SHARES)
+
+
+def test_a_conversation_takes_its_groups_along():
+    sources = {s: [group(s, i, f"text {i}") for i in range(n)] for s, n in (("base", 7), ("cca", 5), ("sa", 3))}
+    sources["sa"].append(group("sa", 9, "text 0"))
+    sources["response"] = [group("response", i) for i in range(3)]
+    drawn, counts = mix(sources, True, True, 45, 0, SHARES, by_conversation=True)
+    assert len(drawn) == 45 and counts == {"base": 40, "cca": 40, "sa": 24, "response": 5}
+    by_lead = {}
+    for unit in drawn:
+        assert len({g.messages[0].content for g in unit}) == 1 and len({g.branches[0].source for g in unit}) == len(
+            unit
+        )
+        by_lead.setdefault(unit[0].id, []).append([g.id for g in unit[1:]])
+    assert by_lead["cca4"] == [["base4"]] * 8 and by_lead["cca1"] == [["base1", "sa1"]] * 8
+    assert Counter(mates[1] for mates in by_lead["cca0"]) == {"sa0": 4, "sa9": 4}
+    drawn, counts = mix(sources, False, True, 45, 0, SHARES, by_conversation=True)
+    assert counts["base"] + counts["response"] == 45 and {len(unit) for unit in drawn} == {1, 2}
+    assert mix(sources, True, True, 45, 0, {**SHARES, "base": 0.0}, by_conversation=True)[1].keys() == {
+        *("cca", "sa", "response")
+    }
 
 
 def test_epochs_are_without_replacement():
-    drawn, _ = mix(SOURCES, False, False, 20, seed=0)
-    uses = Counter(g.id for g in drawn)
+    drawn, _ = mix(SOURCES, False, False, 20, 0, SHARES)
+    uses = Counter(g.id for g in flat(drawn))
     assert len(uses) == 7 and max(uses.values()) - min(uses.values()) <= 1
 
 
 def test_mix_names_what_is_missing():
     with pytest.raises(ValueError, match="sa"):
-        mix({"base": SOURCES["base"]}, False, True, 4, seed=0)
+        mix({"base": SOURCES["base"]}, False, True, 4, 0, SHARES)
     with pytest.raises(ValueError, match="unknown"):
-        mix({"other": []}, False, False, 4, seed=0)
+        mix({"other": []}, False, False, 4, 0, SHARES)
     assert allocate({"a": 1, "b": 1, "c": 1}, 10) == {"a": 4, "b": 3, "c": 3}
 
 

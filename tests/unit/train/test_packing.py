@@ -12,7 +12,7 @@ from csrm.model.reward import answer_logits, safe_log_odds
 from csrm.model.tree import TreeBatch, build_tree, join
 from csrm.rows import Branch, Group, Message
 from csrm.settings import TrainSettings
-from csrm.train.dataset import Example, collate_examples, encode_group, pack, padded_tokens
+from csrm.train.dataset import Example, collate_examples, encode_unit, pack, padded_tokens
 from csrm.train.losses import joint_loss
 
 WEIGHTS = ("labels", "label_weights", "pairs", "pair_weights")
@@ -28,7 +28,7 @@ def made(scorer: Any) -> list[Example]:
             for name, label in (("river", "unsafe"), ("song", "safe"), ("tavern", "safe"))[: 2 + n % 2]
         ]
         group = Group(id=str(n), prompt_id=str(n), messages=turns, branches=branches, pairs=[(1, 0)] * (n % 2))
-        examples.append(encode_group(scorer.tokenizer, group, TrainSettings()))
+        examples.append(encode_unit(scorer.tokenizer, [group], TrainSettings()))
     return examples
 
 
@@ -58,7 +58,7 @@ def test_packed_log_odds_and_gradients_equal_unpacked_ones(tiny_scorer: Any) -> 
 
 
 def example(length: int) -> Example:
-    return Example(build_tree([[1] * length]), [1], [], length, 0)
+    return Example(build_tree([[1] * length]), [1], [1.0], [], [], length, 0)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 60))

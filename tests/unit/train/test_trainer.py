@@ -17,7 +17,7 @@ from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import resolve_verbalizer
 from csrm.rows import Branch, Group, Message
 from csrm.settings import TrainSettings
-from csrm.train.dataset import collate_examples, encode_group, sort_within_batches
+from csrm.train.dataset import collate_examples, encode_unit, sort_within_batches
 from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
 from csrm.train.measure import measurements
@@ -47,7 +47,7 @@ def groups(count: int) -> list[Group]:
 
 
 def examples(scorer: Any, count: int, options: TrainSettings) -> list[Any]:
-    encoded = [encode_group(scorer.tokenizer, group, options) for group in groups(count)]
+    encoded = [encode_unit(scorer.tokenizer, [group], options) for group in groups(count)]
     return sort_within_batches(encoded, options.batch_groups)
 
 
@@ -65,6 +65,30 @@ def test_loss_does_not_depend_on_how_a_batch_is_cut(tiny_scorer: Any) -> None:
 
     assert loss([made]) == pytest.approx(loss([made[:3], made[3:]]), abs=1e-5)
     assert loss([made]) == pytest.approx(loss([[e] for e in made]), abs=1e-5)
+
+
+def test_a_unit_weighs_its_groups_as_they_would_apart(tiny_scorer: Any) -> None:
+    """One tree of three groups gives their log-odds, and the loss is their mean in the proportions of the shares."""
+    options = settings(shares={"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 0.5})
+    cca = groups(2)[1]
+    base = cca.model_copy(update={"branches": [Branch(config=[Category(name="song")], label="safe")], "pairs": []})
+    lenient = [Branch(config=[Category(name="letter", guideline=g)], source="sa") for g in ("None.", "Few.")]
+    unit = [cca, base, cca.model_copy(update={"branches": lenient, "pairs": [(1, 0)]})]
+
+    def parts(made: Any) -> tuple[float, float]:
+        inputs = collate_examples([made], 0)
+        weighted = {k: inputs.pop(k) for k in ("labels", "label_weights", "pairs", "pair_weights")}
+        logits = answer_logits(tiny_scorer.model, TreeBatch(**inputs))
+        joint = joint_loss(logits, **weighted, verbalizer=tiny_scorer.verbalizer, gamma=0.5, margin=0)
+        return joint.classification.item(), joint.ranking.item()
+
+    whole = encode_unit(tiny_scorer.tokenizer, unit, options)
+    apart = [encode_unit(tiny_scorer.tokenizer, [group], options) for group in unit]
+    assert len(whole.tree) < sum(len(example.tree) for example in apart)
+    assert sum(whole.label_weights) == pytest.approx(0.75) and sum(whole.pair_weights) == pytest.approx(0.75)
+    losses = [parts(example) for example in apart]
+    expected = [sum(w * loss[i] for w, loss in zip((0.5, 0.25, 0.25), losses, strict=True)) for i in (0, 1)]
+    assert parts(whole) == pytest.approx(expected, abs=1e-5)
 
 
 def test_trainer_steps_do_not_depend_on_accumulation(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
