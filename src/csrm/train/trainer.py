@@ -143,7 +143,7 @@ def train(
 
     Args:
         backbone: plain Hugging Face folder.
-        examples: one per group, in training order: `steps * batch_groups` of them.
+        examples: one per unit, in training order: `steps * batch_groups` of them.
         verbalizer: the answer token sets of the backbone's tokenizer.
         settings: the training slice.
         seed: of everything random in the trainer.
