@@ -125,7 +125,7 @@ class TrainSettings(Section):
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(200, ge=1, description="optimiser steps")
     batch_groups: int = Field(2, ge=1, description="effective batch size: conversations, or groups")
-    device_groups: int = Field(2, ge=1, description="of these in one forward pass; the rest is accumulated")
+    device_groups: int = Field(1, ge=1, description="of these in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(15, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
