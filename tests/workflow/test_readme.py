@@ -1,6 +1,7 @@
 """The README's commands: those of the workflow are planned, those of `csrm` run on the smoke results."""
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -54,11 +55,14 @@ def test_score_command(smoke: Finished) -> None:
     model = ["--model", "results/smoke/models/csrm/csrm", "--output", "scores.jsonl"]
     policies = [f"--config=config/safety_configs/{name}.yaml" for name in ("no-alcohol", "general-harm")]
     for command in commands("csrm", "score"):
-        result = run(smoke.copy, *command, *model, *policies)
+        own = [word.replace("results/", "results/smoke/") for word in command]
+        result = run(smoke.copy, *own, *model, *policies)
         assert result.returncode == 0, result.stdout
         rows = [json.loads(line) for line in (smoke.copy / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
         assert len(rows) == 6 * 3
-        assert all((row["log_odds"] > 0) == (row["label"] == "safe") for row in rows)
+        assert all((row["p_safe"] > 0.5) == (row["label"] == "safe") for row in rows)
+        raw = [abs(row["p_safe"] - 1 / (1 + math.exp(-row["log_odds"]))) < 1e-6 for row in rows]
+        assert not any(raw) if "--calibration" in command else all(raw)
 
 
 def test_score_without_a_model_names_the_fix(copy: Path) -> None:

@@ -93,6 +93,24 @@ METHODS: Mapping[str, Method] = {
 }
 
 
+def calibrated(s: Array, calibration: Mapping[str, Any], method: str) -> Array:
+    """Calibrated log-odds.
+
+    Args:
+        s: (N,) raw safe log-odds, nats.
+        calibration: what `calibrate` returned.
+        method: temperature, platt or isotonic.
+
+    Raises:
+        ValueError: if the calibration has no such method; the message says why.
+    """
+    fitted = calibration["methods"]
+    if method not in fitted:
+        why = calibration["undefined"].get(method, "unknown method")
+        raise ValueError(f"the calibration has no {method!r} ({why}); it has {sorted(fitted)}")
+    return METHODS[method].apply(s, fitted[method])
+
+
 def threshold_for(s: Array, y: Ints, target: float) -> dict[str, float]:
     """The threshold that flags most under a bound on the false positive rate; an item is unsafe iff s <= threshold.
 

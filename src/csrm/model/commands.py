@@ -28,6 +28,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--config", action="append", required=True, help="YAML, JSON or text file; may be repeated")
     score.add_argument("--model", default="results/models/csrm/csrm", help="model folder (default: %(default)s)")
     score.add_argument("--dtype", choices=("float32", "bfloat16", "auto"), default="float32")
+    score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
+    score.add_argument("--method", default="platt", help="temperature, platt (default) or isotonic; with --calibration")
     score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
     score.set_defaults(run=run_score)
 
@@ -75,7 +77,10 @@ def run_score_items(options: argparse.Namespace) -> None:
 
 
 def run_score(options: argparse.Namespace) -> None:
-    """Score conversations under each configuration; one line per conversation and configuration."""
+    """Score conversations under each configuration; one line per conversation and configuration.
+
+    With a calibration, `p_safe` and `label` are calibrated; `log_odds` stays raw.
+    """
     import sys
 
     from csrm.configs.safety_config import SafetyConfig
@@ -92,12 +97,26 @@ def run_score(options: argparse.Namespace) -> None:
         for n, scores in enumerate(grid)
         for config, score in zip(configs, scores, strict=True)
     ]
+    if options.calibration:
+        rows = _calibrated(rows, options.calibration, options.method)
     if options.output:
         write_rows(options.output, rows)
     else:
         import json
 
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _calibrated(rows: list[dict[str, Any]], path: Path, method: str) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from csrm.bench.calibration import calibrated
+    from csrm.bench.metrics import p_safe
+    from csrm.files import read_json
+
+    moved = p_safe(calibrated(np.array([row["log_odds"] for row in rows]), read_json(path), method))
+    labels = ["safe" if p > 0.5 else "unsafe" for p in moved]
+    return [{**row, "p_safe": float(p), "label": label} for row, p, label in zip(rows, moved, labels, strict=True)]
 
 
 def _read_conversations(path: Path) -> list[Any]:

@@ -35,6 +35,19 @@ def sample(s, y):
     return Sample(y, s, np.arange(len(y)), empty, np.array([], dtype=np.int64), len(y))
 
 
+def test_calibrated_scores_are_the_methods_or_an_error_that_says_why():
+    s, y = draw()
+    found = calibration.calibrate(sample(s, y), [0.1])
+    for name in found["methods"]:
+        expected = calibration.METHODS[name].apply(s, found["methods"][name])
+        assert calibration.calibrated(s, found, name) == pytest.approx(expected)
+    reverse = calibration.calibrate(sample(-s, y), [0.1])
+    with pytest.raises(ValueError, match=r"no 'temperature' .*rank safe above unsafe.*isotonic"):
+        calibration.calibrated(s, reverse, "temperature")
+    with pytest.raises(ValueError, match="unknown method"):
+        calibration.calibrated(s, found, "other")
+
+
 def applied(name, s, parameters):
     return p_safe(calibration.METHODS[name].apply(s, parameters))
 
