@@ -123,13 +123,13 @@ class TrainSettings(Section):
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
     learning_rate: float = Field(1e-4, gt=0)
-    steps: int = Field(220, ge=1, description="optimiser steps")
+    steps: int = Field(200, ge=1, description="optimiser steps")
     batch_groups: int = Field(2, ge=1, description="effective batch size: conversations, or groups")
     device_groups: int = Field(1, ge=1, description="of these in one forward pass; the rest is accumulated")
     warmup_steps: int = Field(15, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
-    checkpoint_steps: int = Field(55, ge=1, description="steps between checkpoints")
+    checkpoint_steps: int = Field(50, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
     packing: int | None = Field(
         None, ge=1, description="groups share rows of so many tokens, or of the longest group (None: one group a row)"

@@ -6,16 +6,12 @@ A unit is what is trained on at once: a group, or all groups of one conversation
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
-from typing import TypeVar
 
 from csrm.rows import Group
 
 SOURCES = ("base", "cca", "sa", "response")
 
 Unit = tuple[Group, ...]
-Key = tuple[tuple[str, str], ...]
-"""A conversation: (role, content) of its messages."""
-T = TypeVar("T")
 
 
 def source_of(group: Group) -> str:
@@ -44,8 +40,8 @@ def mix(
 
     Base and response pairs are always in; CCA and SA by the variant's flags. Units are drawn without replacement,
     epoch after epoch. Groups one by one: sources share the total in proportion to `shares` (largest remainder). By
-    conversation: each brings one group of every source that has it, in turn where there are several; response pairs
-    keep their share of the total. Variants then meet the same conversations in the same order.
+    conversation: each CCA group (each base group in a variant without CCA) takes along one group of every other source
+    of its conversation, in turn where there are several; response pairs keep their share of the total.
 
     Args:
         groups: groups by source: base, cca, sa, response.
@@ -83,27 +79,34 @@ def _groups(
 def _conversations(
     groups: Mapping[str, Sequence[Group]], sources: Sequence[str], n_units: int, seed: int, shares: Mapping[str, float]
 ) -> list[Unit]:
-    joined = {s: _by_conversation(groups[s]) for s in sources if s != "response"}
+    joined = [s for s in sources if s != "response"]
     parts = {"joined": sum(shares[s] for s in joined), "response": shares["response"] if "response" in sources else 0.0}
     counts = allocate(parts, n_units)
-    times: Counter[Key] = Counter()
+    lead = next((s for s in ("cca", "base", "sa") if s in joined), "response")
+    others = {s: _by_conversation(groups[s]) for s in joined if s != lead}
     drawn: list[Unit] = []
-    every = list(dict.fromkeys(key for found in joined.values() for key in found))
-    for key in _draw(every, counts["joined"], f"{seed}:conversations"):
-        drawn.append(tuple(found[key][times[key] % len(found[key])] for found in joined.values() if key in found))
+    times: Counter[object] = Counter()
+    for group in _draw(groups[lead], counts["joined"], f"{seed}:{lead}"):
+        key = _conversation(group)
+        mates = [found[times[key] % len(found)] for s in others if (found := others[s].get(key))]
         times[key] += 1
+        drawn.append((group, *mates))
     return drawn + [(group,) for group in _draw(groups.get("response", ()), counts["response"], f"{seed}:response")]
 
 
-def _by_conversation(groups: Iterable[Group]) -> dict[Key, list[Group]]:
-    found: dict[Key, list[Group]] = {}
+def _by_conversation(groups: Iterable[Group]) -> dict[object, list[Group]]:
+    found: dict[object, list[Group]] = {}
     for group in groups:
-        found.setdefault(tuple((message.role, message.content) for message in group.messages), []).append(group)
+        found.setdefault(_conversation(group), []).append(group)
     return found
 
 
-def _draw(things: Sequence[T], count: int, seed: str) -> list[T]:
-    stream = epochs(things, Random(seed))
+def _conversation(group: Group) -> object:
+    return tuple((message.role, message.content) for message in group.messages)
+
+
+def _draw(groups: Sequence[Group], count: int, seed: str) -> list[Group]:
+    stream = epochs(groups, Random(seed))
     return [next(stream) for _ in range(count)]
 
 
@@ -117,7 +120,7 @@ def allocate(shares: Mapping[str, float], total: int) -> dict[str, int]:
     return counts
 
 
-def epochs(things: Sequence[T], rng: Random) -> Iterator[T]:
-    """Endless things: each epoch is a fresh permutation of all."""
+def epochs(groups: Sequence[Group], rng: Random) -> Iterator[Group]:
+    """Endless groups: each epoch is a fresh permutation of all."""
     while True:
-        yield from rng.sample(list(things), len(things))
+        yield from rng.sample(list(groups), len(groups))

@@ -52,26 +52,25 @@ def test_variants_have_equal_totals_and_their_sources():
     assert mix(SOURCES, True, True, 40, 1, SHARES) != mix(SOURCES, True, True, 40, 2, SHARES)
 
 
-def test_a_conversation_brings_its_groups_of_all_sources():
+def test_a_conversation_takes_its_groups_along():
     sources = {s: [group(s, i, f"text {i}") for i in range(n)] for s, n in (("base", 7), ("cca", 5), ("sa", 3))}
     sources["sa"].append(group("sa", 9, "text 0"))
     sources["response"] = [group("response", i) for i in range(3)]
-    drawn, counts = mix(sources, True, True, 63, 0, SHARES, by_conversation=True)
-    assert len(drawn) == 63 and counts == {"base": 56, "cca": 40, "sa": 24, "response": 7}
+    drawn, counts = mix(sources, True, True, 45, 0, SHARES, by_conversation=True)
+    assert len(drawn) == 45 and counts == {"base": 40, "cca": 40, "sa": 24, "response": 5}
     by_lead = {}
     for unit in drawn:
         assert len({g.messages[0].content for g in unit}) == 1 and len({g.branches[0].source for g in unit}) == len(
             unit
         )
         by_lead.setdefault(unit[0].id, []).append([g.id for g in unit[1:]])
-    assert by_lead["base6"] == [[]] * 8 and by_lead["base4"] == [["cca4"]] * 8
-    assert by_lead["base1"] == [["cca1", "sa1"]] * 8
-    assert Counter(mates[1] for mates in by_lead["base0"]) == {"sa0": 4, "sa9": 4}
-    fewer, _ = mix({s: sources[s] for s in ("base", "sa")}, False, True, 30, 0, SHARES, by_conversation=True)
-    more, _ = mix({s: sources[s] for s in ("base", "cca", "sa")}, True, True, 30, 0, SHARES, by_conversation=True)
-    assert [unit[0].id for unit in fewer] == [unit[0].id for unit in more]
-    without = {**SHARES, "base": 0.0}
-    assert mix(sources, True, True, 45, 0, without, by_conversation=True)[1].keys() == {"cca", "sa", "response"}
+    assert by_lead["cca4"] == [["base4"]] * 8 and by_lead["cca1"] == [["base1", "sa1"]] * 8
+    assert Counter(mates[1] for mates in by_lead["cca0"]) == {"sa0": 4, "sa9": 4}
+    drawn, counts = mix(sources, False, True, 45, 0, SHARES, by_conversation=True)
+    assert counts["base"] + counts["response"] == 45 and {len(unit) for unit in drawn} == {1, 2}
+    assert mix(sources, True, True, 45, 0, {**SHARES, "base": 0.0}, by_conversation=True)[1].keys() == {
+        *("cca", "sa", "response")
+    }
 
 
 def test_epochs_are_without_replacement():
