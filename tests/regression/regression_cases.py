@@ -55,11 +55,11 @@ def trajectory(backbone: Path) -> list[dict[str, float]]:
 
     from csrm.files import read_dicts
     from csrm.model.verbalizer import resolve_verbalizer
-    from csrm.train.dataset import encode_group, sort_within_batches
+    from csrm.train.dataset import encode_unit, sort_within_batches
     from csrm.train.trainer import train
 
     tokenizer = AutoTokenizer.from_pretrained(backbone)
-    examples = [encode_group(tokenizer, group, SETTINGS) for group in groups()]
+    examples = [encode_unit(tokenizer, [group], SETTINGS) for group in groups()]
     examples = sort_within_batches(examples, SETTINGS.batch_groups)
     with tempfile.TemporaryDirectory() as scratch:
         train(backbone, examples, resolve_verbalizer(tokenizer), SETTINGS, 0, Path(scratch))

@@ -273,7 +273,7 @@ def interval(values: Array, level: float, share_of: int | None = None) -> tuple[
     """Percentile interval over the defined resamples, and how many those are.
 
     Where every resample gives one value, the bootstrap knows nothing. A share of 0 or 1 then gets the exact binomial
-    (Clopper-Pearson) interval of `share_of` prompts, anything else none.
+    (Clopper-Pearson) interval of `share_of` prompts where these are several, anything else none.
 
     Args:
         values: (B,) the statistic of each resample, NaN where it is not defined.
@@ -286,7 +286,7 @@ def interval(values: Array, level: float, share_of: int | None = None) -> tuple[
     low, high = (float(bound) for bound in np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]))
     if low < high:
         return low, high, len(kept)
-    if not share_of or low not in (0.0, 1.0):
+    if not share_of or share_of < 2 or low not in (0.0, 1.0):
         return None, None, len(kept)
     margin = 1 - ((1 - level) / 2) ** (1 / share_of)
     return (0.0, margin, len(kept)) if low == 0 else (1 - margin, 1.0, len(kept))

@@ -93,7 +93,9 @@ def test_perfect_and_one_sided_answers(exported, groups, tmp_path, capsys):
     fill(tmp_path / "two.csv", exported, ["equal"] * 40)
     fill(tmp_path / "three.csv", exported, ["equal"] * 40)
     found = measure(tmp_path, "one", "two", "three")[1]
-    assert found["with_intended_order"]["one"]["kappa"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found["with_intended_order"]["one"]["kappa"] == {"value": 1.0, "low": None, "high": None}
+    exact = {"value": 1.0, "low": pytest.approx(0.025 ** (1 / found["prompts"])), "high": 1.0}
+    assert found["prompts"] > 1 and found["with_intended_order"]["one"]["agreement"] == exact
     assert found["with_intended_order"]["two"]["agreement"]["value"] == 0
     assert found["annotators"]["two and three"]["kappa"]["value"] is None
     assert "undefined" in capsys.readouterr().out

@@ -92,7 +92,9 @@ def test_numbers_by_hand() -> None:
     line = lines["all", "enforce", "mean reward"]
     assert line.low is not None and line.high is not None and line.low < line.value < line.high
     alone = lines["violence", "enforce", "mean reward"]
-    assert alone.low == alone.high == alone.value, "both conversations share one prompt"
+    assert alone.low is None and alone.high is None, "both conversations share one prompt"
+    rate = lines["animal_abuse", "enforce", "unsafe rate"]
+    assert rate.low is None and rate.high is None, "a share of one prompt is no share"
 
 
 def test_markdown_has_a_line_a_category_and_the_shifts() -> None:
