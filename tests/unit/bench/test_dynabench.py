@@ -46,7 +46,7 @@ def test_every_agent_turn_under_the_closest_rules_in_the_order_of_the_policy():
 
 
 def test_bm25_is_that_of_bm25s():
-    bm25s = pytest.importorskip("bm25s")
+    import bm25s
     texts = [*RULES, "Never mention a date or a promise to the customer twice."]
     query = "I promise a date; the date is Friday."
     retriever = bm25s.BM25(method="lucene", k1=dynabench.K1, b=dynabench.B)
