@@ -1,7 +1,6 @@
 """DynaBench: two protocols on rows in the source's schema, retrieval, and the conversation's verdict."""
 
 import numpy as np
-import pytest
 
 from csrm.bench import dynabench
 from csrm.bench.evaluate import compare, evaluate
@@ -47,6 +46,7 @@ def test_every_agent_turn_under_the_closest_rules_in_the_order_of_the_policy():
 
 def test_bm25_is_that_of_bm25s():
     import bm25s
+
     texts = [*RULES, "Never mention a date or a promise to the customer twice."]
     query = "I promise a date; the date is Friday."
     retriever = bm25s.BM25(method="lucene", k1=dynabench.K1, b=dynabench.B)

@@ -78,6 +78,7 @@ def test_nothing_to_fetch(source: str, tmp_path: Path) -> None:
 
 def test_gated_set_without_token_names_page_and_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
+
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     gated = entry(source="hub", locator="org/set", gated="yes", page="datasets/org/set", revision="a" * 40)
@@ -88,6 +89,7 @@ def test_gated_set_without_token_names_page_and_variable(tmp_path: Path, monkeyp
 
 def test_hub_snapshot_is_taken_at_the_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
+
     asked: dict[str, Any] = {}
 
     def snapshot(repo: str, **options: Any) -> None:
@@ -104,6 +106,7 @@ def test_hub_snapshot_is_taken_at_the_pin(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_short_revision_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
+
     commits = [SimpleNamespace(commit_id=c * 40) for c in "ab"]
     fake = SimpleNamespace(list_repo_commits=lambda repo, repo_type: commits)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
