@@ -65,6 +65,12 @@ def test_score_command(smoke: Finished) -> None:
         assert not any(raw) if "--calibration" in command else all(raw)
 
 
+def test_score_takes_its_own_calibration_only(smoke: Finished) -> None:
+    command = [word.replace("results/", "results/smoke/") for word in commands("csrm", "score", "--calibration")[0]]
+    result = run(smoke.copy, *command, "--model", "results/smoke/models/csrm/csrm-no-sa")
+    assert result.returncode == 1 and "calibrates 'csrm'" in result.stdout and "'csrm-no-sa'" in result.stdout
+
+
 def test_score_without_a_model_names_the_fix(copy: Path) -> None:
     result = run(copy, *commands("csrm", "score")[0])
     assert result.returncode == 1 and "make reproduce" in result.stdout

@@ -29,7 +29,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--model", default="results/models/csrm/csrm", help="model folder (default: %(default)s)")
     score.add_argument("--dtype", choices=("float32", "bfloat16", "auto"), default="float32")
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
-    score.add_argument("--method", default="platt", help="temperature, platt (default) or isotonic; with --calibration")
+    methods = ("temperature", "platt", "isotonic")
+    score.add_argument("--method", choices=methods, default="platt", help="with --calibration (default: %(default)s)")
     score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
     score.set_defaults(run=run_score)
 
@@ -91,14 +92,15 @@ def run_score(options: argparse.Namespace) -> None:
     configs = [SafetyConfig.load(path) for path in options.config]
     if not Path(options.model).exists():
         raise FileNotFoundError(f"model folder {options.model} does not exist: run `make reproduce` or give --model")
+    calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
     grid = CSRM.from_pretrained(options.model, options.dtype).score_many(conversations, configs)
     rows: list[dict[str, Any]] = [
         {"conversation": n, "config": config.name, **score._asdict()}
         for n, scores in enumerate(grid)
         for config, score in zip(configs, scores, strict=True)
     ]
-    if options.calibration:
-        rows = _calibrated(rows, options.calibration, options.method)
+    if calibration:
+        rows = _calibrated(rows, calibration, options.method)
     if options.output:
         write_rows(options.output, rows)
     else:
@@ -107,14 +109,25 @@ def run_score(options: argparse.Namespace) -> None:
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
 
 
-def _calibrated(rows: list[dict[str, Any]], path: Path, method: str) -> list[dict[str, Any]]:
+def _read_calibration(path: Path, model: Path) -> dict[str, Any]:
+    from csrm.files import read_json
+
+    calibration: dict[str, Any] = read_json(path)
+    card = model / "csrm.json"
+    variant = read_json(card)["variant"] if card.exists() else None
+    if calibration["model"] != variant:
+        found = f"{path} calibrates {calibration['model']!r}, and {model} holds {variant!r}"
+        raise ValueError(f"{found}: give that model's calibration.json")
+    return calibration
+
+
+def _calibrated(rows: list[dict[str, Any]], calibration: dict[str, Any], method: str) -> list[dict[str, Any]]:
     import numpy as np
 
     from csrm.bench.calibration import calibrated
     from csrm.bench.metrics import p_safe
-    from csrm.files import read_json
 
-    moved = p_safe(calibrated(np.array([row["log_odds"] for row in rows]), read_json(path), method))
+    moved = p_safe(calibrated(np.array([row["log_odds"] for row in rows]), calibration, method))
     labels = ["safe" if p > 0.5 else "unsafe" for p in moved]
     return [{**row, "p_safe": float(p), "label": label} for row, p, label in zip(rows, moved, labels, strict=True)]
 
