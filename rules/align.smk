@@ -1,7 +1,7 @@
 # Purpose: align the policy with each reward: sample, reward, pair, DPO, generate, judge, compare, sweep.
 # Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
 # Outputs: <out>/align/<config_id>/, <out>/models/policy/<reward>/<config_id>/, <out>/metrics/align/
-ALIGN_CODE = code_digest("align", "configs/topics.yaml", "configs/topics.py")
+ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 
 
 rule draw_prompts:

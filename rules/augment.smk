@@ -1,6 +1,6 @@
 # Purpose: training groups: base items, configuration augmentation (CCA), strictness augmentation (SA), response pairs.
 # Inputs:  <out>/interim/split/train.jsonl, <out>/interim/pairs/train.jsonl, the category bank of the package
-# Outputs: <out>/augmented/train/<source>.jsonl, <out>/augmented/train/{cca,sa}_statistics.json
+# Outputs: <out>/augmented/train/<source>.jsonl, <out>/augmented/train/{cca,sa}_statistics.json, <out>/metrics/proposers.json
 AUGMENT_CODE = code_digest("augment", "configs")
 SOURCES = ["base", "cca", "sa", *["response"] * PAIRS]
 
@@ -108,4 +108,37 @@ rule augment_pairs:
         exec &> >(tee {log:q})
         csrm augment-pairs --settings {input.settings:q} --seed {params.seed} \
             --rows {input.rows:q} --config {input.config:q} --output {output:q}
+        """
+
+
+rule compare_proposers:
+    """How good p+ and p- of the bank and of a language model are, on the same conversations."""
+    input:
+        rows="<out>/interim/split/train.jsonl",
+        settings="<out>/config/augment.yaml",
+        data_settings="<out>/config/data.yaml",
+        metrics_settings="<out>/config/metrics.yaml",
+        encoder=ancient(ENCODER_FILES),
+        model=[] if S.augment.llm.model else ancient(f"{backbone(S.train.backbone)}/manifest.json"),
+    output:
+        "<out>/metrics/proposers.json",
+    log:
+        "<out>/logs/compare_proposers.log",
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        conversations=S.augment.compared or 1,
+        model="" if S.augment.llm.model else f"--model {backbone(S.train.backbone)}",
+        encoder=ENCODER,
+        seed=S.seed,
+        scale=S.scale,
+        code=code_digest("augment", "configs", "bench/proposals.py", "bench/bootstrap.py", "bench/metrics.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm compare-proposers --rows {input.rows:q} --settings {input.settings:q} \
+            --data-settings {input.data_settings:q} --metrics-settings {input.metrics_settings:q} {params.model} \
+            --encoder {params.encoder} --conversations {params.conversations} --seed {params.seed} \
+            --scale {params.scale} --output {output:q}
         """

@@ -2,6 +2,7 @@
 # Inputs:  config/config.yaml, config/scales/<scale>.yaml, --config overrides, config/variants.yaml, config/*.tsv
 # Outputs: <outdir>/config/<stage>.yaml, <outdir>/config/train/<variant>.yaml, rewritten only when their content changes
 import os
+import re
 
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
@@ -32,12 +33,18 @@ DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
 # Items are also made of the validation split, to calibrate on; it is no result.
-ITEM_SETS = {**BENCHMARKS, S.score.validation: get_benchmark("config", S.score.validation)}
+# The clause probe (Table 7) has a table of its own.
+ITEM_SETS = {
+    **BENCHMARKS,
+    **{name: get_benchmark("config", name) for name in (S.score.validation, S.score.clauses) if name},
+}
 VARIANTS = variant_settings(load_variants("config"), S.train)
 write_variant_slices(S.outdir, VARIANTS)
 REFERENCE = S.train.variants[0]
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+# Models whose clauses are probed.
+PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
 BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS[t.backbone].raw)})
 GUARDS = load_guards("config")
@@ -55,23 +62,31 @@ BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"tes
 OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
 TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
 TABLES += ["calibration"] * bool(S.score.calibrated)
+TABLES += ["table7"] * bool(S.score.clauses)
+TABLES += ["seeds"] * bool(S.train.seeds)
+TABLES += ["proposers"] * bool(S.augment.compared)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
 FIGURES = ["configurability", "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
+
+
+def either(names):
+    """Pattern of exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
     raw="|".join(sorted({m.raw for m in [*DATASETS.values(), *MODELS.values()] if m.raw})),
     dataset="|".join(DATASETS),
     benchmark="|".join(ITEM_SETS),
-    variant="|".join(VARIANTS),
-    model="|".join(SCORED),
-    other="|".join(SCORED),
-    lm="|".join(LANGUAGE_MODELS),
+    variant=either(VARIANTS),
+    model=either(SCORED),
+    other=either(SCORED),
+    lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
     guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
-    reward="|".join([*S.align.rewards, *S.align.swept]),
+    reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",
 
 

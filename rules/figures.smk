@@ -11,7 +11,15 @@ CALIBRATIONS = expand(
 )
 ALIGNMENTS = expand("<out>/metrics/align/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
-TABLE_METRICS = {"comparisons": COMPARISONS, "table5": ALIGNMENTS, "calibration": CALIBRATIONS}
+CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
+TABLE_METRICS = {
+    "comparisons": COMPARISONS,
+    "table5": ALIGNMENTS,
+    "table7": CLAUSES,
+    "calibration": CALIBRATIONS,
+    "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),
+    "proposers": ["<out>/metrics/proposers.json"],
+}
 # Benchmarks that a figure is drawn from.
 CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]
 

@@ -1,13 +1,18 @@
 # Purpose: benchmark items, raw scores (one row an item), metrics with intervals, paired comparisons, calibration.
 # Inputs:  <out>/interim/, <out>/models/, <out>/augmented/, config/benchmarks.tsv
 # Outputs: <out>/items/, <out>/models/baselines/, <out>/scores/<model>/, <out>/calibration/<model>/,
-#          <out>/metrics/<model>/, <out>/metrics/compare/<model>/<other>/, <out>/metrics/calibration/<model>/
-BENCH_CODE = code_digest("bench/build.py", "bench/generated.py", "bench/registry.py", "augment", "configs")
+#          <out>/metrics/<model>/, <out>/metrics/{compare,seeds,clauses,calibration}/<model>/
+BENCH_CODE = code_digest("bench/build.py", "bench/clauses.py", "bench/generated.py", "bench/registry.py", "augment", "configs")
 BASELINE_CODE = code_digest("bench/baselines.py", "bench/probes.py", "augment/encoder.py")
 EVALUATION_CODE = code_digest(
     "bench/metrics.py", "bench/evaluate.py", "bench/calibration.py", "bench/parse_failures.py"
 )
 TRAINED = [name for name, line in BASELINES.items() if line.trained]
+
+
+def of_seeds(variant, benchmark):
+    """Scores of a variant's models, one a seed."""
+    return [f"{S.outdir}/scores/{name}/{benchmark}.jsonl" for name, (v, _) in S.train.names().items() if v == variant]
 
 
 rule build_benchmark:
@@ -191,6 +196,58 @@ rule compare_models:
         csrm compare --items {input.asked:q} --scores-a {input.first:q} --scores-b {input.second:q} \
             --settings {input.settings:q} --seed {params.seed} --benchmark {wildcards.benchmark} \
             --model-a {wildcards.model} --model-b {wildcards.other} --scale {params.scale} --output {output:q}
+        """
+
+
+rule evaluate_seeds:
+    """One variant over all seeds of training on one benchmark, and its difference to the reference variant."""
+    input:
+        asked="<out>/items/{benchmark}.jsonl",
+        scores=lambda w: of_seeds(w.variant, w.benchmark),
+        reference=lambda w: [] if w.variant == REFERENCE else of_seeds(REFERENCE, w.benchmark),
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/seeds/{variant}/{benchmark}.json",
+    log:
+        "<out>/logs/evaluate_seeds/{variant}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        reference=lambda w, input: f"--reference {' '.join(map(str, input.reference))}" if input.reference else "",
+        seed=S.seed,
+        scale=S.scale,
+        code=code_digest("bench/seeds.py", "bench/metrics.py", "bench/evaluate.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-seeds --items {input.asked:q} --scores {input.scores:q} {params.reference} \
+            --settings {input.settings:q} --seed {params.seed} --benchmark {wildcards.benchmark} \
+            --model {wildcards.variant} --scale {params.scale} --output {output:q}
+        """
+
+
+rule evaluate_clauses:
+    """Unsafe rate and mean reward per category with its clause enforced, removed, allowed or contradicted (Table 7)."""
+    input:
+        asked="<out>/items/{benchmark}.jsonl",
+        scores="<out>/scores/{lm}/{benchmark}.jsonl",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/clauses/{lm}/{benchmark}.json",
+    log:
+        "<out>/logs/evaluate_clauses/{lm}/{benchmark}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=code_digest("bench/clauses.py", "bench/bootstrap.py", "bench/metrics.py", "bench/evaluate.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-clauses --items {input.asked:q} --scores {input.scores:q} --settings {input.settings:q} \
+            --seed {params.seed} --benchmark {wildcards.benchmark} --model {wildcards.lm} \
+            --scale {params.scale} --output {output:q}
         """
 
 

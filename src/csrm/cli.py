@@ -12,6 +12,7 @@ GROUPS = (
     "csrm.train.commands",
     "csrm.bench.commands",
     "csrm.bench.clauses_commands",
+    "csrm.bench.proposals_commands",
     "csrm.align.commands",
     "csrm.report.commands",
     "csrm.cost",

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, ValidationE
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
 ParseFailure = Literal["wrong", "unsafe", "safe", "exclude"]
+SEED_MARK = "+seed-"
+"""Between a variant and the further seed that it is trained with: `csrm+seed-1`."""
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
 
 
@@ -47,11 +49,13 @@ class LLMSettings(Section):
     max_tokens: int = Field(512, ge=1, description="longest answer, tokens")
     temperature: float = Field(0.0, ge=0, description="sampling temperature")
     retries: int = Field(3, ge=0, description="further tries after an answer that does not parse")
+    structured: bool = Field(True, description="answers must follow the prompt's JSON schema; false: as they come")
 
 
 class AugmentSettings(Section):
     """Configuration augmentation (CCA, section 3.2) and strictness augmentation (SA, Algorithm 1)."""
 
+    selection = frozenset({"compared"})
     backend: Literal["bank", "llm"] = Field("bank", description="bank: deterministic proposer; llm: see `llm`")
     llm: LLMSettings = LLMSettings()
     standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
@@ -78,6 +82,11 @@ class AugmentSettings(Section):
         {"beavertails": 200, "wildguard": 100}, description="largest D_p of a category by taxonomy, as in the paper"
     )
     pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+    compared: int | None = Field(
+        None,
+        ge=1,
+        description="conversations that bank and language model are compared on as proposers (None: left out)",
+    )
 
     @field_validator("pools")
     @classmethod
@@ -98,11 +107,15 @@ class VerbalizerSettings(Section):
 class TrainSettings(Section):
     """CSRM training (section 3.3)."""
 
+    selection = frozenset({"variants", "seeds"})
     backbone: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     variants: list[str] = Field(
         ["csrm", "csrm-no-cca", "csrm-no-sa"],
         min_length=1,
         description="variants in config/variants.yaml to train, the reference first",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [], description="further seeds that every variant is trained with, for the table of seeds"
     )
     cca: bool = Field(True, description="train on configuration augmentation")
     sa: bool = Field(True, description="train on strictness augmentation")
@@ -122,6 +135,7 @@ class TrainSettings(Section):
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
+    strict_first: bool = Field(False, description="SA's L_rm as printed, which ranks the strict configuration higher")
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(200, ge=1, description="optimiser steps")
     batch_groups: int = Field(2, ge=1, description="effective batch size: conversations, or groups")
@@ -142,6 +156,11 @@ class TrainSettings(Section):
     report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(
         [], description="where loss curves go besides log.jsonl; each is a package to install"
     )
+
+    def names(self) -> dict[str, tuple[str, int | None]]:
+        """Every model that is trained -> its variant and its further seed (None: the variant's own)."""
+        own: dict[str, tuple[str, int | None]] = {variant: (variant, None) for variant in self.variants}
+        return own | {f"{v}{SEED_MARK}{seed}": (v, seed) for seed in self.seeds for v in self.variants}
 
     def accumulation(self, processes: int = 1) -> int:
         """Forward passes per optimiser step of each of `processes` processes.
@@ -170,7 +189,7 @@ class TrainSettings(Section):
 class ScoreSettings(Section):
     """Scoring of benchmark items."""
 
-    selection = frozenset({"models", "benchmarks", "guards", "validation", "calibrated", "item_cap"})
+    selection = frozenset({"models", "benchmarks", "guards", "validation", "calibrated", "clauses", "item_cap"})
     models: list[str] = Field(
         ["zero-shot", "minilm-similarity", "minilm-lr", "tfidf-lr"],
         description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
@@ -183,6 +202,9 @@ class ScoreSettings(Section):
     validation: str = Field("pyrit-validation", description="benchmark of validation rows to calibrate models on")
     calibrated: list[str] = Field(
         ["csrm", "minilm-lr"], description="models that are calibrated (none: the step is left out)"
+    )
+    clauses: str | None = Field(
+        "pyrit-clauses", description="clause probe of Table 7 in config/benchmarks.tsv (None: left out)"
     )
     token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
@@ -252,7 +274,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _calibrated(self) -> "Settings":
-        scored = [*self.train.variants, *self.score.models]
+        scored = [*self.train.names(), *self.score.models]
         unknown = sorted(set(self.score.calibrated) - set(scored))
         if unknown:
             raise ValueError(

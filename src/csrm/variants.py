@@ -25,9 +25,9 @@ def load_variants(config_dir: str | Path) -> dict[str, dict[str, Any]]:
 
 
 def variant_settings(table: Mapping[str, dict[str, Any]], base: TrainSettings) -> dict[str, TrainSettings]:
-    """The training settings of each variant that `base.variants` names, in that order.
+    """The training settings of each model that `base` names: its variants in order, then each with every further seed.
 
-    A variant's settings hold nothing about the other variants, so adding one leaves the others' slices alone.
+    A model's settings hold nothing about the others, so adding one leaves the others' slices alone.
 
     Raises:
         ValueError: for a variant that is not in the table, or an override with an unknown key or value.
@@ -35,7 +35,7 @@ def variant_settings(table: Mapping[str, dict[str, Any]], base: TrainSettings) -
     unknown = sorted(set(base.variants) - set(table))
     if unknown:
         raise ValueError(f"train.variants {unknown} are not in config/variants.yaml; choose among {sorted(table)}")
-    return {name: _resolve(name, table[name], base) for name in base.variants}
+    return {name: _resolve(name, table[variant], base, seed) for name, (variant, seed) in base.names().items()}
 
 
 def variant_slice(outdir: str | Path, variant: str) -> str:
@@ -49,10 +49,11 @@ def write_variant_slices(outdir: str | Path, variants: Mapping[str, TrainSetting
         write_slice(Path(variant_slice(outdir, name)), settings)
 
 
-def _resolve(name: str, changes: dict[str, Any], base: TrainSettings) -> TrainSettings:
-    if "variants" in changes:
-        raise ValueError(f"variant {name!r} overrides `variants`: a variant changes its own training only; remove it")
-    merged = merge(base.model_dump(mode="json"), {**changes, "variants": [name]})
+def _resolve(name: str, changes: dict[str, Any], base: TrainSettings, seed: int | None) -> TrainSettings:
+    if chosen := sorted(TrainSettings.selection & set(changes)):
+        raise ValueError(f"variant {name!r} overrides {chosen}: a variant changes its own training only; remove it")
+    further = {} if seed is None else {"seed": seed}
+    merged = merge(base.model_dump(mode="json"), {**changes, **further, "variants": [name], "seeds": []})
     try:
         return TrainSettings.model_validate(merged)
     except ValidationError as error:

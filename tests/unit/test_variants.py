@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from csrm.data.tables import load_models
-from csrm.settings import TrainSettings, load
+from csrm.settings import TrainSettings, load, write_slice
 from csrm.variants import load_variants, variant_settings, variant_slice, write_variant_slices
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -54,7 +54,6 @@ def test_the_ready_ablations_are_there() -> None:
     assert {0.1, 1.0} <= {v.gamma for v in values.values()}
     assert len({v.section_order for v in values.values()}) == 3
     assert len({tuple(v.verbalizer.safe) for v in values.values()}) >= 2
-    assert {0, 1, 2} <= {v.seed for v in values.values()}
     assert len({v.backbone for v in values.values()}) >= 2
 
 
@@ -100,4 +99,20 @@ def test_adding_a_variant_leaves_the_slices_of_others_alone(tmp_path: Path) -> N
     write_variant_slices(tmp_path, both)
     assert path.stat().st_mtime_ns == before
     written = yaml.safe_load(Path(variant_slice(tmp_path, "csrm-margin-1")).read_text())
-    assert TrainSettings.model_validate(written) == both["csrm-margin-1"]
+    assert TrainSettings(**{**written, "variants": ["csrm-margin-1"]}) == both["csrm-margin-1"]
+
+
+def test_every_variant_is_trained_with_every_further_seed() -> None:
+    base = TrainSettings(variants=["csrm", "csrm-no-cca"], seeds=[1, 7])
+    found = variant_settings(TABLE, base)
+    names = ["csrm", "csrm-no-cca", "csrm+seed-1", "csrm-no-cca+seed-1", "csrm+seed-7", "csrm-no-cca+seed-7"]
+    assert list(found) == names
+    assert [s.seed for s in found.values()] == [None, None, 1, 1, 7, 7]
+    assert [s.cca for s in found.values()] == [True, False] * 3
+
+
+def test_naming_another_model_changes_no_slice(tmp_path: Path) -> None:
+    few, many = TrainSettings(variants=["csrm"]), TrainSettings(variants=["csrm", "csrm-margin-1"], seeds=[1])
+    write_slice(tmp_path / "few.yaml", few)
+    write_slice(tmp_path / "many.yaml", many)
+    assert (tmp_path / "few.yaml").read_text() == (tmp_path / "many.yaml").read_text()

@@ -1,5 +1,6 @@
 """One run of the smoke workflow, end to end: targets, manifests, reruns, audit."""
 
+import json
 import os
 import re
 import time
@@ -9,10 +10,21 @@ import pytest
 from workflow_tools import SNAPSHOTS, Finished, derived_rules, planned, rule_blocks, run, snakemake
 
 SMOKE = ("--config", "scale=smoke")
-# Rules of data and models that smoke does not have: nothing to fetch, no response pairs, no topics, no guards.
-NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs", "score_guard"}
+# Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, no further seeds.
+NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs", "score_guard", "evaluate_seeds"}
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
-TABLES = ("table1", "results", "comparisons", "summary", "calibration", "table2", "table3", "table5")
+TABLES = (
+    "table1",
+    "results",
+    "comparisons",
+    "summary",
+    "calibration",
+    "table2",
+    "table3",
+    "table5",
+    "table7",
+    "proposers",
+)
 
 
 def test_every_rule_ran(smoke: Finished) -> None:
@@ -103,3 +115,15 @@ def test_audit_finds_one_changed_byte(name: str, smoke: Finished) -> None:
         path.write_bytes(before)
     assert result.returncode == 1
     assert Path(name).parts[-2] in result.stdout and "changed: recorded" in result.stdout
+
+
+def test_a_further_seed_trains_each_variant_once_more_and_nothing_else(smoke: Finished) -> None:
+    seeds = [*SMOKE, "train={seeds: [1]}"]
+    target = "results/smoke/metrics/seeds/csrm-no-sa/smoke-unseen.json"
+    jobs = planned(snakemake(smoke.copy, target, "--dry-run", *seeds))
+    assert jobs == {"train_variant": 2, "score_benchmark": 2, "evaluate_seeds": 1}
+    snakemake(smoke.copy, target, *seeds)
+    document = json.loads((smoke.copy / target).read_text(encoding="utf-8"))
+    assert document["models"] == ["csrm-no-sa", "csrm-no-sa+seed-1"]
+    assert len(document["metrics"]["auroc"]["difference"]["by_seed"]) == 2
+    assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)

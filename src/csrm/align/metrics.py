@@ -6,15 +6,8 @@ from typing import Any
 import numpy as np
 
 from csrm.align.schema import Judgement
-from csrm.align.scores import (
-    Floats,
-    Interval,
-    bootstrap_difference,
-    bootstrap_mean,
-    cosa_terms,
-    outcome_shares,
-    product_terms,
-)
+from csrm.align.scores import Floats, cosa_terms, outcome_shares, product_terms
+from csrm.bench.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from csrm.settings import MetricSettings
 
 Term = Callable[[Floats, Floats], Floats]

@@ -13,7 +13,8 @@ import numpy as np
 from csrm.align.metrics import TERMS
 from csrm.align.rewards import align_scores, total_reward
 from csrm.align.schema import Judgement, Sample
-from csrm.align.scores import Floats, bootstrap_mean
+from csrm.align.scores import Floats
+from csrm.bench.bootstrap import bootstrap_mean
 from csrm.rows import ScoreRow
 from csrm.settings import AlignSettings, MetricSettings
 

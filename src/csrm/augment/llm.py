@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from csrm.augment.prompts import Prompt, parse_object
 from csrm.files import read_dicts
+from csrm.hashes import Hashes
 from csrm.settings import LLMSettings
 
 Parsed = TypeVar("Parsed")
@@ -45,8 +46,10 @@ class LLM:
         self._cache: dict[str, str] = {}
         if self._path.is_file():
             self._cache = {entry["key"]: entry["answer"] for entry in read_dicts(self._path)}
-        self._backend: Callable[[Messages], str] | None = None
+        self._backend: Callable[[Messages, Prompt], str] | None = None
         self.counts: Counter[str] = Counter()
+        self.model = settings.model
+        self._weights: str | None = None
 
     def ask(self, prompt: Prompt, parse: Callable[[dict[str, Any]], Parsed], **values: str) -> Parsed | None:
         """Fill `prompt`, complete it and parse the JSON answer; None after `retries` further failures.
@@ -58,7 +61,7 @@ class LLM:
         """
         messages = prompt.messages(**values)
         for _ in range(self._settings.retries + 1):
-            answer = self.complete(messages)
+            answer = self.complete(messages, prompt)
             try:
                 return parse(parse_object(answer))
             except (ValueError, KeyError, TypeError) as error:
@@ -68,15 +71,15 @@ class LLM:
         self.counts[f"{prompt.name}: given up"] += 1
         return None
 
-    def complete(self, messages: Messages) -> str:
-        """The model's answer to chat messages, from the cache where it is known."""
-        key = self.key(messages)
+    def complete(self, messages: Messages, prompt: Prompt) -> str:
+        """The model's answer to chat messages that began with `prompt`, from the cache where it is known."""
+        key = self.key(messages, prompt)
         if key in self._cache:
             self.counts["answers from the cache"] += 1
             return self._cache[key]
         if self._backend is None:
             self._backend = self._endpoint() if self._settings.base_url else self._local()
-        answer = self._backend(messages)
+        answer = self._backend(messages, prompt)
         self.counts["answers from the model"] += 1
         self._cache[key] = answer
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,52 +87,70 @@ class LLM:
             out.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
         return answer
 
-    def key(self, messages: Messages) -> str:
+    def key(self, messages: Messages, prompt: Prompt) -> str:
         """Cache key: sha256 of model, messages and the parameters that shape the answer."""
         s = self._settings
         content = {
-            "model": s.model,
+            "model": self._identity(),
             "messages": messages,
             "max_tokens": s.max_tokens,
             "temperature": s.temperature,
             "base_url": s.base_url,
+            "schema": prompt.schema if s.structured else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _endpoint(self) -> Callable[[Messages], str]:
+    def _identity(self) -> str:
+        """The endpoint's model id, or the digest of the local folder, so that its answers move with it."""
+        if self._settings.base_url:
+            return str(self._settings.model)
+        if self._weights is None:
+            self._weights = Hashes().sha256(Path(str(self._settings.model))) or "missing"
+        return self._weights
+
+    def _endpoint(self) -> Callable[[Messages, Prompt], str]:
         from openai import OpenAI
+
+        from csrm.augment.structured import response_format
 
         s = self._settings
         client = OpenAI(base_url=s.base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=3)
 
-        def complete(messages: Messages) -> str:
+        def complete(messages: Messages, prompt: Prompt) -> str:
+            form = {"response_format": response_format(prompt.name, prompt.schema)} if s.structured else {}
             answer = client.chat.completions.create(
                 model=str(s.model),
                 messages=messages,  # type: ignore[arg-type]
                 max_tokens=s.max_tokens,
                 temperature=s.temperature,
+                **form,
             )
             return answer.choices[0].message.content or ""
 
         return complete
 
-    def _local(self) -> Callable[[Messages], str]:
+    def _local(self) -> Callable[[Messages, Prompt], str]:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from csrm.augment.structured import SchemaMask, make_tokenizer
 
         s = self._settings
         tokenizer: Any = AutoTokenizer.from_pretrained(s.model)
         model: Any = AutoModelForCausalLM.from_pretrained(str(s.model), dtype="auto")
         model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        guide = make_tokenizer(tokenizer) if s.structured else None
         sampling = {"do_sample": True, "temperature": s.temperature} if s.temperature > 0 else {"do_sample": False}
 
-        def complete(messages: Messages) -> str:
-            torch.manual_seed(int(self.key(messages)[:8], 16))
+        def complete(messages: Messages, prompt: Prompt) -> str:
+            torch.manual_seed(int(self.key(messages, prompt)[:8], 16))
             inputs = tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
             ).to(model.device)
+            length = inputs["input_ids"].shape[1]
+            masks = [SchemaMask(guide, prompt.schema, length)] if s.structured else []
             with torch.inference_mode():
-                output = model.generate(**inputs, max_new_tokens=s.max_tokens, **sampling)
-            return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+                output = model.generate(**inputs, max_new_tokens=s.max_tokens, logits_processor=masks, **sampling)
+            return str(tokenizer.decode(output[0, length:], skip_special_tokens=True))
 
         return complete

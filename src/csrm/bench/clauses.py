@@ -5,14 +5,14 @@ category (loo), with it allowed (allow), and with both clauses (both). The last 
 category that the conversation does not violate: there, nothing should change.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 
 from csrm.augment.configs import replace, without
-from csrm.bench.metrics import interval, prompt_weights
+from csrm.bench.bootstrap import bootstrap_mean
 from csrm.configs.safety_config import Category
 from csrm.configs.taxonomy import Taxonomy
 from csrm.rows import Item, Label, Row
@@ -32,15 +32,16 @@ ALL = "all"
 
 
 class Line(NamedTuple):
-    """One number: a category (or all), a condition, a metric, its count, value and interval."""
+    """One number: a category (or all), a condition, a metric, and an `Interval`."""
 
     category: str
     condition: str
     metric: str
-    n: int
     value: float
     low: float | None
     high: float | None
+    n: int
+    n_prompts: int
 
 
 def single_violations(rows: Sequence[Row], taxonomy: Taxonomy, threshold: float) -> list[tuple[Row, str]]:
@@ -129,34 +130,16 @@ def clause_table(
     for category in [ALL, *sorted({str(item.meta["category"]) for item in items})]:
         members = [n for n, (kind, _) in enumerate(scores["enforce"]) if category in (ALL, kind)]
         prompts = _prompts(items, category)
-        weights = prompt_weights(max(prompts) + 1, resamples, np.random.default_rng(seed))
         taken = {c: np.array([scores[c][n][1] for n in members]) for c in LABELS}
         values = {(c, "unsafe rate"): (taken[c] <= threshold).astype(float) for c in TABLE_7}
         values |= {(c, "mean reward"): taken[c] for c in TABLE_7}
         unsafe = {c: (s <= threshold).astype(float) for c, s in taken.items()}
         values |= {(name, "unsafe rate lowered by"): unsafe["enforce"] - unsafe[c] for name, c in SHIFTS.items()}
         for (condition, metric), value in values.items():
-            low, high = _interval(value, prompts, weights, level, metric == "unsafe rate")
-            lines.append(Line(category, condition, metric, len(value), float(value.mean()), low, high))
+            rng, share = np.random.default_rng(seed), metric == "unsafe rate"
+            found = bootstrap_mean(value, prompts, resamples, level, rng, share)
+            lines.append(Line(category, condition, metric, *found))
     return lines
-
-
-def to_markdown(lines: Sequence[Line], names: Mapping[str, str]) -> str:
-    """Table 7 as printed (a line a category), then the shifts over all conversations with their intervals."""
-    found = {(line.category, line.condition, line.metric): line for line in lines}
-    columns = [(c, m) for m in ("unsafe rate", "mean reward") for c in TABLE_7]
-    head = ["category", "N", *(f"{m}, {c}" for c, m in columns)]
-    text = [_row(head), _row(["---"] * len(head))]
-    for category in dict.fromkeys(line.category for line in lines):
-        cells = [found[category, c, m] for c, m in columns]
-        values = [f"{cell.value:.3f}" if cell.metric == "unsafe rate" else f"{cell.value:+.2f}" for cell in cells]
-        text.append(_row([names.get(category, category), str(cells[0].n), *values]))
-    text += ["", _row(["change", "N", "unsafe rate lowered by"]), _row(["---"] * 3)]
-    for name in SHIFTS:
-        line = found[ALL, name, "unsafe rate lowered by"]
-        bounds = "" if line.low is None else f" [{line.low:.3f}, {line.high:.3f}]"
-        text.append(_row([name, str(line.n), f"{line.value:.3f}{bounds}"]))
-    return "\n".join(text) + "\n"
 
 
 def _by_condition(items: Sequence[Item], log_odds: Sequence[float]) -> dict[str, list[tuple[str, float]]]:
@@ -167,25 +150,6 @@ def _by_condition(items: Sequence[Item], log_odds: Sequence[float]) -> dict[str,
     return scores
 
 
-def _prompts(items: Sequence[Item], category: str) -> list[int]:
-    """The prompt's number of each conversation of a category."""
-    chosen = [i for i in items if i.subset == "enforce" and category in (ALL, i.meta["category"])]
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(item.prompt_id, len(numbers)) for item in chosen]
-
-
-def _interval(
-    values: "np.ndarray[tuple[int], np.dtype[np.float64]]",
-    prompts: Sequence[int],
-    weights: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]",
-    level: float,
-    share: bool,
-) -> tuple[float | None, float | None]:
-    size = weights.shape[1]
-    sums, counts = np.bincount(prompts, values, size), np.bincount(prompts, minlength=size)
-    low, high, _ = interval((weights @ sums) / (weights @ counts), level, size if share else None)
-    return low, high
-
-
-def _row(values: Sequence[str]) -> str:
-    return "| " + " | ".join(values) + " |"
+def _prompts(items: Sequence[Item], category: str) -> list[str]:
+    """The prompt of each conversation of a category."""
+    return [i.prompt_id for i in items if i.subset == "enforce" and category in (ALL, i.meta["category"])]

@@ -26,6 +26,7 @@ def register(subparsers: Subparsers) -> None:
     _add_evaluate(subparsers)
     calibration_commands.register(subparsers)
     _add_compare(subparsers)
+    _add_seeds(subparsers)
 
 
 def _command(subparsers: Subparsers, name: str, summary: str, run: Callable[..., None]) -> argparse.ArgumentParser:
@@ -64,6 +65,17 @@ def _add_compare(subparsers: Subparsers) -> None:
     for flag in ("--benchmark", "--model-a", "--model-b", "--scale"):
         parser.add_argument(flag, required=True)
     parser.add_argument("--metrics", nargs="+", default=["auroc", "conditional_auroc", "pair_accuracy"])
+
+
+def _add_seeds(subparsers: Subparsers) -> None:
+    parser = _command(subparsers, "evaluate-seeds", "one variant over several seeds, against the reference", seeds)
+    for flag in ("--items", "--settings", "--output"):
+        parser.add_argument(flag, type=Path, required=True)
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="of the variant, one file a seed")
+    parser.add_argument("--reference", type=Path, nargs="*", default=[], help="of the reference, the same seeds")
+    parser.add_argument("--seed", type=int, required=True)
+    for flag in ("--benchmark", "--model", "--scale"):
+        parser.add_argument(flag, required=True)
 
 
 def build_benchmark(options: argparse.Namespace) -> None:
@@ -126,12 +138,18 @@ def _items(
         items, dropped = make(rows, benchmark.id)
         notes.update(dropped)
         return items
+    if benchmark.taxonomy is None:
+        raise ValueError(f"benchmark {benchmark.id!r}: builder {benchmark.builder!r} needs a taxonomy")
+    if benchmark.builder == "clauses":
+        from csrm.bench.clauses import clause_items
+        from csrm.configs.taxonomy import load_taxonomy
+
+        taxonomy = load_taxonomy(benchmark.taxonomy)
+        return clause_items(rows, taxonomy, augment.standard_threshold, options.seed, benchmark.id)
     from csrm.augment.catalogue import Catalogue
     from csrm.bench.baseline_commands import read_encoder
     from csrm.bench.generated import generated_items
 
-    if benchmark.taxonomy is None:
-        raise ValueError(f"benchmark {benchmark.id!r}: builder {benchmark.builder!r} needs a taxonomy")
     catalogue = Catalogue.load({benchmark.taxonomy, "topics"}, held_out)
     return generated_items(benchmark, rows, catalogue, augment, options.seed, read_encoder(options.encoder))
 
@@ -193,3 +211,21 @@ def compare(options: argparse.Namespace) -> None:
         names = {"kind": "comparison", "benchmark": options.benchmark, "scale": options.scale}
         models = {"model_a": options.model_a, "model_b": options.model_b}
         files.write_json(options.output, {**names, **models, **found})
+
+
+def seeds(options: argparse.Namespace) -> None:
+    """Items and the scores of each seed -> one JSON document of means."""
+    from csrm.bench.seeds import over_seeds
+
+    settings = read_slice(options.settings, MetricSettings)
+    inputs = {"items": options.items, "scores": options.scores, "settings": options.settings}
+    inputs |= {"reference": options.reference} if options.reference else {}
+    with provenance.recording([options.output], inputs, settings, options.seed):
+        items = files.read_rows(options.items, Item)
+        own, others = (
+            [files.read_rows(path, ScoreRow) for path in paths] for paths in (options.scores, options.reference)
+        )
+        names = {"kind": "seeds", "benchmark": options.benchmark, "model": options.model, "scale": options.scale}
+        models = {"seed": options.seed, "models": [path.parent.name for path in options.scores]}
+        metrics = over_seeds(items, own, others or None, settings, options.seed)
+        files.write_json(options.output, {**names, **models, "metrics": metrics})

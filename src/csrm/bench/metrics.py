@@ -297,7 +297,7 @@ def estimate(sample: Sample, name: str, weights: Array, level: float = 0.95) -> 
 
     `weights` are (B, P) resampling counts, of which smECE uses the first `SMECE_RESAMPLES`.
     """
-    n, prompts = _sizes(sample, name)
+    n, prompts = sizes(sample, name)
     reason = undefined(sample, name)
     if reason:
         return Estimate(None, n=n, n_prompts=prompts, reason=reason)
@@ -307,7 +307,7 @@ def estimate(sample: Sample, name: str, weights: Array, level: float = 0.95) -> 
     return bounded(value, replicates, n, prompts, level, share=name in SHARES)
 
 
-def _sizes(sample: Sample, name: str) -> tuple[int, int]:
+def sizes(sample: Sample, name: str) -> tuple[int, int]:
     """How many items (or pairs) a metric reads, and of how many prompts."""
     if name in PAIRWISE:
         return len(sample.gaps), len(set(sample.pair_prompt.tolist()))
@@ -331,7 +331,7 @@ def _affordable(name: str, weights: Array) -> Array:
 
 def paired_difference(name: str, a: Sample, b: Sample, weights: Array, level: float = 0.95) -> Estimate:
     """Difference a - b of one metric between two models on the same items, resampling prompts jointly."""
-    n, prompts = _sizes(a, name)
+    n, prompts = sizes(a, name)
     reason = undefined(a, name) or undefined(b, name)
     if reason:
         return Estimate(None, n=n, n_prompts=prompts, reason=reason)

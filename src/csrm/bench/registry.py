@@ -16,6 +16,7 @@ Builder = Literal[
     "response-label",
     "transcript",
     "turnwise",
+    "clauses",
 ]
 
 

@@ -12,11 +12,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Subparsers = Any
-TABLES = ("table1", "table2", "table3", "table4", "table5", "results", "comparisons", "summary", "calibration")
+TABLES = (
+    "table1",
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "table7",
+    "results",
+    "comparisons",
+    "summary",
+    "calibration",
+    "proposers",
+    "seeds",
+)
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "training", "strictness")
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
-KINDS = {"comparisons": "comparison", "table5": "alignment", "calibration": "calibrated"}
+KINDS = {
+    "comparisons": "comparison",
+    "table5": "alignment",
+    "table7": "clauses",
+    "calibration": "calibrated",
+    "proposers": "proposers",
+    "seeds": "seeds",
+}
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
 
@@ -81,7 +101,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, summary, tables
+    from csrm.report import alignment, calibration, clauses, proposers, seeds, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -89,10 +109,14 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "table5": alignment.alignment_table,
         "summary": summary.summary_table,
         "calibration": calibration.calibration_table,
+        "proposers": proposers.proposer_table,
+        "seeds": seeds.seed_table,
     }
     if options.table in plain:
         return plain[options.table](documents)
     benchmarks = _benchmarks(options.config_dir)
+    if options.table == "table7":
+        return clauses.clause_table(documents, benchmarks)
     if options.table in tables.TABLES:
         return tables.paper_table(options.table, documents, benchmarks)
     return tables.results_table(documents, benchmarks)

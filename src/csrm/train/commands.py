@@ -30,6 +30,7 @@ def run_train(options: argparse.Namespace) -> None:
     from csrm.train.launch import is_main, launched, relaunch
 
     settings: TrainSettings = read_slice(options.settings, TrainSettings)
+    settings = settings.model_copy(update={"variants": [options.variant]})
     if settings.launcher and not launched():
         relaunch(Path(settings.launcher), _arguments(options))
     seed = options.seed if settings.seed is None else settings.seed

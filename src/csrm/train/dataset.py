@@ -72,7 +72,7 @@ def encode_unit(tokenizer: Any, unit: Sequence[Group], settings: TrainSettings) 
         known = sum(label >= 0 for label in own)
         labels += own
         label_weights += [weight / known if label >= 0 else 0.0 for label in own]
-        pairs += [(offset + chosen, offset + rejected) for chosen, rejected in group.pairs]
+        pairs += [(offset + chosen, offset + rejected) for chosen, rejected in _ranked(group, settings)]
         pair_weights += [weight / len(group.pairs) for _ in group.pairs]
     return Example(
         tree=build_tree([e.tokens for e in encoded]),
@@ -83,6 +83,13 @@ def encode_unit(tokenizer: Any, unit: Sequence[Group], settings: TrainSettings) 
         tokens=sum(len(e.tokens) for e in encoded),
         cut=sum(e.cut for e in encoded),
     )
+
+
+def _ranked(group: Group, settings: TrainSettings) -> list[tuple[int, int]]:
+    """The group's (chosen, rejected) pairs; those of SA the other way round where `strict_first` says so."""
+    if settings.strict_first and group.branches[0].source == "sa":
+        return [(rejected, chosen) for chosen, rejected in group.pairs]
+    return list(group.pairs)
 
 
 def sort_within_batches(examples: Sequence[Example], batch: int) -> list[Example]:

@@ -5,7 +5,8 @@ import pytest
 
 from csrm.align.metrics import TERMS, compare, summarise
 from csrm.align.schema import Judgement
-from csrm.align.scores import bootstrap_difference, bootstrap_mean, cosa_product_0_5, cosa_score, outcome_shares
+from csrm.align.scores import cosa_product_0_5, cosa_score, outcome_shares
+from csrm.bench.bootstrap import bootstrap_difference, bootstrap_mean
 from csrm.settings import MetricSettings
 
 H, S = [1.0, 0.4, 0.0, 0.8], [1, 0, 1, 1]

@@ -1,8 +1,10 @@
 import json
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from random import Random
+from string import Formatter
 
 import augment_fakes as fakes
 import pytest
@@ -12,7 +14,7 @@ from csrm.augment.cca_statistics import statistics
 from csrm.augment.llm import LLM
 from csrm.augment.llm_proposer import LLMProposer, parse_proposal, parse_violation
 from csrm.augment.llm_strictness import LLMBackend
-from csrm.augment.prompts import CLASSIFY, PROMPTS, parse_object, versions
+from csrm.augment.prompts import CLASSIFY, PROMPTS, PROPOSE, parse_object, versions
 from csrm.augment.strictness import run
 from csrm.settings import LLMSettings
 
@@ -88,8 +90,10 @@ def test_answers_are_cached_exactly(endpoint, tmp_path):
     assert again.ask(CLASSIFY, parse_violation, **values) is True
     assert again.counts["answers from the cache"] == 1 and len(cache.read_text().splitlines()) == 1
     messages = CLASSIFY.messages(**values)
-    assert again.key(messages) != llm(endpoint, cache, temperature=0.5).key(messages)
-    assert again.key(messages) != llm(endpoint, cache, max_tokens=7).key(messages)
+    assert again.key(messages, CLASSIFY) != llm(endpoint, cache, temperature=0.5).key(messages, CLASSIFY)
+    assert again.key(messages, CLASSIFY) != llm(endpoint, cache, max_tokens=7).key(messages, CLASSIFY)
+    assert again.key(messages, CLASSIFY) != llm(endpoint, cache, structured=False).key(messages, CLASSIFY)
+    assert again.key(messages, CLASSIFY) != again.key(messages, PROPOSE)
 
 
 def test_bad_answers_are_retried_with_the_error_then_given_up(endpoint, tmp_path):
@@ -252,3 +256,30 @@ def test_prompts_are_versioned_and_fill_in():
 def test_a_model_must_be_named(tmp_path):
     with pytest.raises(ValueError, match="is not set"):
         LLM(LLMSettings(), tmp_path / "x.jsonl")
+
+
+def test_the_endpoint_is_asked_for_the_schema(endpoint, tmp_path):
+    values = {"conversation": "Agent: gore", "categories": "- gore"}
+    llm(endpoint, tmp_path / "a.jsonl").ask(CLASSIFY, parse_violation, **values)
+    form = endpoint["requests"][-1]["response_format"]
+    assert form["type"] == "json_schema" and form["json_schema"]["schema"] == CLASSIFY.schema
+    llm(endpoint, tmp_path / "b.jsonl", structured=False).ask(CLASSIFY, parse_violation, **values)
+    assert "response_format" not in endpoint["requests"][-1]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)
+def test_a_random_local_model_answers_by_the_schema(prompt, tiny_backbone, tmp_path):
+    fields = {name for _, name, _, _ in Formatter().parse(prompt.user) if name}
+    for temperature in (0.0, 1.0):
+        settings = LLMSettings(model=str(tiny_backbone), max_tokens=900, temperature=temperature)
+        answer = LLM(settings, tmp_path / "c.jsonl").complete(prompt.messages(**dict.fromkeys(fields, "x")), prompt)
+        assert set(json.loads(answer)) == set(prompt.schema["required"])
+
+
+def test_answers_of_a_local_model_move_with_its_folder(tiny_backbone, tmp_path):
+    shutil.copytree(tiny_backbone, tmp_path / "copy")
+    messages = CLASSIFY.messages(conversation="x", categories="y")
+    first = LLM(LLMSettings(model=str(tiny_backbone)), tmp_path / "a.jsonl").key(messages, CLASSIFY)
+    assert LLM(LLMSettings(model=str(tmp_path / "copy")), tmp_path / "a.jsonl").key(messages, CLASSIFY) == first
+    (tmp_path / "copy" / "config.json").write_text("{}")
+    assert LLM(LLMSettings(model=str(tmp_path / "copy")), tmp_path / "a.jsonl").key(messages, CLASSIFY) != first

@@ -1,17 +1,21 @@
 """Clause probes: which conversations are probed, under which configurations, and the table's numbers by hand."""
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from csrm.bench.clauses import ALLOWED, LABELS, Line, clause_items, clause_table, single_violations, to_markdown
+from csrm.bench.clauses import ALLOWED, LABELS, clause_items, clause_table, single_violations
+from csrm.bench.registry import load_benchmarks
 from csrm.cli import main
 from csrm.configs.taxonomy import load_taxonomy
-from csrm.files import read_rows, write_rows
+from csrm.files import read_json, read_rows, write_rows
+from csrm.report.clauses import clause_table as report_table
 from csrm.rows import Item, Message, Row
-from csrm.settings import AugmentSettings, MetricSettings, ScoreSettings
+from csrm.settings import AugmentSettings, DataSettings, MetricSettings, ScoreSettings
 
 TAXONOMY = load_taxonomy("beavertails")
 
@@ -97,32 +101,60 @@ def test_numbers_by_hand() -> None:
     assert rate.low is None and rate.high is None, "a share of one prompt is no share"
 
 
-def test_markdown_has_a_line_a_category_and_the_shifts() -> None:
-    lines: list[Line] = clause_table(*scored(), threshold=0.0, resamples=50, level=0.95, seed=0)
-    text = to_markdown(lines, {"violence": "Violence"}).splitlines()
-    assert text[0].startswith("| category | N | unsafe rate, enforce | unsafe rate, allow | unsafe rate, both |")
-    assert "| Violence | 2 | 0.500 | 0.500 | 0.000 | -0.50 | +1.50 | +1.50 |" in text
-    assert any(line.startswith("| loo, other category | 3 | -0.333 [") for line in text)
+def documents(model: str, benchmark: str = "beavertails-clauses", scale: str = "small") -> list[dict[str, Any]]:
+    lines = clause_table(*scored(), threshold=0.0, resamples=50, level=0.95, seed=0)
+    head = {"kind": "clauses", "benchmark": benchmark, "model": model, "scale": scale, "seed": 0}
+    return [{**head, "lines": [line._asdict() for line in lines]}]
 
 
-def test_the_commands_make_items_scores_and_the_table(tiny_backbone: Path, tmp_path: Path) -> None:
-    """Rows in, table out, with a real (random) model between the two commands."""
+def test_the_table_sets_each_number_beside_the_printed_one() -> None:
+    csv_text, text = report_table(documents("csrm"), load_benchmarks("config"))
+    cells = {(cell["benchmark"], cell["metric"]): cell for cell in csv.DictReader(io.StringIO(csv_text))}
+    violence = cells["beavertails-clauses, Violence and Incitement", "unsafe rate, enforce"]
+    assert (violence["published"], violence["measured"], violence["n"], violence["n_prompts"]) == (
+        "0.946",
+        "0.5",
+        "2",
+        "1",
+    )
+    abuse = cells["beavertails-clauses, Animal Abuse", "mean reward, allow"]
+    assert (abuse["published"], abuse["measured"]) == ("3.64", "3.0")
+    loo = cells["beavertails-clauses, all categories", "unsafe rate lowered by, loo"]
+    assert float(loo["difference"]) == pytest.approx(1 / 3 - 0.125) and loo["comparable"] == "no"
+    assert cells["beavertails-clauses, all categories", "unsafe rate, enforce"]["published"] == "0.843"
+    assert cells["beavertails-clauses, all categories", "unsafe rate, both"]["published"] == ""
+    assert (
+        "| beavertails-clauses, Animal Abuse | csrm | unsafe rate, enforce | measured@small | 0.778 | 1.000 |" in text
+    )
+
+
+def test_printed_numbers_stand_beside_csrm_alone_and_slices_beside_beavertails_alone() -> None:
+    def printed(model: str, benchmark: str) -> set[str]:
+        found = csv.DictReader(io.StringIO(report_table(documents(model, benchmark), load_benchmarks("config"))[0]))
+        return {cell["benchmark"] for cell in found if cell["published"]}
+
+    assert not printed("zero-shot", "beavertails-clauses")
+    assert printed("csrm", "pyrit-clauses") == {"pyrit-clauses, all categories"}
+
+
+def test_the_commands_make_items_scores_and_numbers(tiny_backbone: Path, tmp_path: Path) -> None:
+    """Rows in, document out, with a real (random) model between the two commands."""
     from csrm.settings import TrainSettings
 
     slices = {"augment": AugmentSettings(), "score": ScoreSettings(), "metrics": MetricSettings(bootstrap=20)}
-    for name, section in {**slices, "train": TrainSettings()}.items():
+    for name, section in {**slices, "train": TrainSettings(), "data": DataSettings()}.items():
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(section.model_dump(mode="json")))
     write_rows(tmp_path / "rows.jsonl", ROWS)
-    file = {name: str(tmp_path / name) for name in ("rows.jsonl", "augment.yaml", "score.yaml", "metrics.yaml")}
-    items, scores = str(tmp_path / "clauses.jsonl"), str(tmp_path / "scores.jsonl")
-    common = ["--taxonomy", "beavertails", "--seed", "0"]
-    build = ["--rows", file["rows.jsonl"], "--settings", file["augment.yaml"]]
-    assert main(["build-clauses", *build, *common, "--output", items]) == 0
-    asked = ["--model", str(tiny_backbone), "--items", items, "--settings", file["score.yaml"], "--output", scores]
-    assert main(["score-items", *asked, "--train-settings", str(tmp_path / "train.yaml")]) == 0
-    shown = ["--items", items, "--scores", scores, "--settings", file["metrics.yaml"]]
-    assert main(["clause-table", *shown, *common, "--output-prefix", str(tmp_path / "table7")]) == 0
-    assert len(read_rows(Path(items), Item)) == 18
-    lines = (tmp_path / "table7.csv").read_text().splitlines()
-    assert len(lines) == 1 + 3 * (6 + 4)
-    assert "| Animal Abuse | 1 |" in (tmp_path / "table7.md").read_text()
+    items, scores, found = (tmp_path / name for name in ("clauses.jsonl", "scores.jsonl", "found.json"))
+    build = ["--benchmark", "beavertails-clauses", "--rows", str(tmp_path / "rows.jsonl"), "--seed", "0"]
+    slices_used = ["--settings", str(tmp_path / "augment.yaml"), "--data-settings", str(tmp_path / "data.yaml")]
+    assert main(["build-benchmark", *build, *slices_used, "--output", str(items)]) == 0
+    asked = ["--model", str(tiny_backbone), "--items", str(items), "--settings", str(tmp_path / "score.yaml")]
+    trained = ["--train-settings", str(tmp_path / "train.yaml"), "--output", str(scores)]
+    assert main(["score-items", *asked, *trained]) == 0
+    shown = ["--items", str(items), "--scores", str(scores), "--settings", str(tmp_path / "metrics.yaml")]
+    names = ["--benchmark", "beavertails-clauses", "--model", "csrm", "--scale", "small", "--seed", "0"]
+    assert main(["evaluate-clauses", *shown, *names, "--output", str(found)]) == 0
+    assert len(read_rows(items, Item)) == 18
+    document = read_json(found)
+    assert document["kind"] == "clauses" and len(document["lines"]) == 3 * (6 + 4)

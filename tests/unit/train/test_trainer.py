@@ -91,6 +91,15 @@ def test_a_unit_weighs_its_groups_as_they_would_apart(tiny_scorer: Any) -> None:
     assert parts(whole) == pytest.approx(expected, abs=1e-5)
 
 
+def test_the_printed_sign_turns_the_pairs_of_strictness_alone(tiny_scorer: Any) -> None:
+    (contrast,) = groups(2)[1:]
+    of_sa = [branch.model_copy(update={"source": "sa"}) for branch in contrast.branches]
+    strictness = contrast.model_copy(update={"branches": of_sa})
+    unit = [contrast, strictness]
+    assert encode_unit(tiny_scorer.tokenizer, unit, settings()).pairs == [(0, 1), (2, 3)]
+    assert encode_unit(tiny_scorer.tokenizer, unit, settings(strict_first=True)).pairs == [(0, 1), (3, 2)]
+
+
 def test_trainer_steps_do_not_depend_on_accumulation(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
     losses = []
     for device_groups in (4, 2, 1):
