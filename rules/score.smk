@@ -2,7 +2,9 @@
 # Inputs:  <out>/interim/, <out>/models/, <out>/augmented/, config/benchmarks.tsv
 # Outputs: <out>/items/, <out>/models/baselines/, <out>/scores/<model>/, <out>/calibration/<model>/,
 #          <out>/metrics/<model>/, <out>/metrics/{compare,seeds,clauses,calibration}/<model>/
-BENCH_CODE = code_digest("bench/build.py", "bench/clauses.py", "bench/generated.py", "bench/registry.py", "augment", "configs")
+BENCH_CODE = code_digest(
+    "bench/build.py", "bench/clauses.py", "bench/generated.py", "bench/registry.py", "augment", "configs"
+)
 BASELINE_CODE = code_digest("bench/baselines.py", "bench/probes.py", "augment/encoder.py")
 EVALUATION_CODE = code_digest(
     "bench/metrics.py", "bench/evaluate.py", "bench/calibration.py", "bench/parse_failures.py"

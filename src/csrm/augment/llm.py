@@ -117,14 +117,10 @@ class LLM:
         client = OpenAI(base_url=s.base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=3)
 
         def complete(messages: Messages, prompt: Prompt) -> str:
-            form = {"response_format": response_format(prompt.name, prompt.schema)} if s.structured else {}
-            answer = client.chat.completions.create(
-                model=str(s.model),
-                messages=messages,  # type: ignore[arg-type]
-                max_tokens=s.max_tokens,
-                temperature=s.temperature,
-                **form,
-            )
+            asked: dict[str, Any] = {"model": s.model, "messages": messages, "max_tokens": s.max_tokens}
+            if s.structured:
+                asked["response_format"] = response_format(prompt.name, prompt.schema)
+            answer = client.chat.completions.create(temperature=s.temperature, **asked)
             return answer.choices[0].message.content or ""
 
         return complete
