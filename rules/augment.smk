@@ -1,20 +1,33 @@
 # Purpose: training groups: base items, configuration augmentation (CCA), strictness augmentation (SA), response pairs.
 # Inputs:  <out>/interim/split/train.jsonl, <out>/interim/pairs/train.jsonl, the category bank of the package
-# Outputs: <out>/augmented/train/<source>.jsonl, <out>/augmented/train/{cca,sa}_statistics.json, <out>/metrics/proposers.json
+# Outputs: <out>/augmented/<draw>/<source>.jsonl, <out>/augmented/<draw>/{cca,sa}_statistics.json, <out>/metrics/proposers.json
 AUGMENT_CODE = code_digest("augment", "configs")
 SOURCES = ["base", "cca", "sa", *["response"] * PAIRS]
+# Groups are drawn once for all variants (draw `train`), and once more for each variant with augmentation settings of its own.
+
+
+def asked(settings, backend):
+    """Manifest of the backbone where it is the language model that is asked, because the settings name none."""
+    return (
+        ancient(f"{backbone(S.train.backbone)}/manifest.json") if (backend, settings.llm.model) == ("llm", None) else []
+    )
+
+
+def asked_option(wildcards, input):
+    """`--llm DIR` of that model."""
+    return f"--llm {Path(input.llm).parent}" if input.llm else ""
 
 
 rule augment_base:
     """Each conversation under the standard configuration of its taxonomy."""
     input:
         rows="<out>/interim/split/train.jsonl",
-        settings="<out>/config/augment.yaml",
+        settings=lambda w: draw_slice(S.outdir, w.draw),
         data_settings="<out>/config/data.yaml",
     output:
-        "<out>/augmented/train/base.jsonl",
+        "<out>/augmented/{draw}/base.jsonl",
     log:
-        "<out>/logs/augment_base.log",
+        "<out>/logs/augment_base/{draw}.log",
     priority: 4
     conda:
         "../envs/core.yaml"
@@ -33,28 +46,31 @@ rule augment_cca:
     """CCA: each conversation under contrasting configurations, labelled by Eq. 1."""
     input:
         rows="<out>/interim/split/train.jsonl",
-        settings="<out>/config/augment.yaml",
+        settings=lambda w: draw_slice(S.outdir, w.draw),
         data_settings="<out>/config/data.yaml",
         encoder=ancient(ENCODER_FILES),
+        llm=lambda w: asked(DRAWS[w.draw], DRAWS[w.draw].cca_backend),
     output:
-        groups="<out>/augmented/train/cca.jsonl",
-        statistics="<out>/augmented/train/cca_statistics.json",
+        groups="<out>/augmented/{draw}/cca.jsonl",
+        statistics="<out>/augmented/{draw}/cca_statistics.json",
     log:
-        "<out>/logs/augment_cca.log",
+        "<out>/logs/augment_cca/{draw}.log",
     benchmark:
-        "<out>/benchmarks/augment_cca.tsv"
+        "<out>/benchmarks/augment_cca/{draw}.tsv"
     priority: 4
     conda:
         "../envs/core.yaml"
     params:
         seed=S.seed,
         encoder=ENCODER,
+        llm=asked_option,
         code=AUGMENT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-cca --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output.groups:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} {params.llm} \
+            --output {output.groups:q}
         """
 
 
@@ -62,28 +78,31 @@ rule augment_strictness:
     """SA: strict and lenient versions of a category whose order passed the dominance test (Algorithm 1)."""
     input:
         rows="<out>/interim/split/train.jsonl",
-        settings="<out>/config/augment.yaml",
+        settings=lambda w: draw_slice(S.outdir, w.draw),
         data_settings="<out>/config/data.yaml",
         encoder=ancient(ENCODER_FILES),
+        llm=lambda w: asked(DRAWS[w.draw], DRAWS[w.draw].sa_backend),
     output:
-        groups="<out>/augmented/train/sa.jsonl",
-        statistics="<out>/augmented/train/sa_statistics.json",
+        groups="<out>/augmented/{draw}/sa.jsonl",
+        statistics="<out>/augmented/{draw}/sa_statistics.json",
     log:
-        "<out>/logs/augment_strictness.log",
+        "<out>/logs/augment_strictness/{draw}.log",
     benchmark:
-        "<out>/benchmarks/augment_strictness.tsv"
+        "<out>/benchmarks/augment_strictness/{draw}.tsv"
     priority: 4
     conda:
         "../envs/core.yaml"
     params:
         seed=S.seed,
         encoder=ENCODER,
+        llm=asked_option,
         code=AUGMENT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm augment-strictness --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} --output {output.groups:q}
+            --seed {params.seed} --rows {input.rows:q} --encoder {params.encoder} {params.llm} \
+            --output {output.groups:q}
         """
 
 
@@ -92,11 +111,11 @@ rule augment_pairs:
     input:
         rows="<out>/interim/pairs/train.jsonl",
         config="config/safety_configs/general-harm.yaml",
-        settings="<out>/config/augment.yaml",
+        settings=lambda w: draw_slice(S.outdir, w.draw),
     output:
-        "<out>/augmented/train/response.jsonl",
+        "<out>/augmented/{draw}/response.jsonl",
     log:
-        "<out>/logs/augment_pairs.log",
+        "<out>/logs/augment_pairs/{draw}.log",
     priority: 4
     conda:
         "../envs/core.yaml"
@@ -119,7 +138,7 @@ rule compare_proposers:
         data_settings="<out>/config/data.yaml",
         metrics_settings="<out>/config/metrics.yaml",
         encoder=ancient(ENCODER_FILES),
-        model=[] if S.augment.llm.model else ancient(f"{backbone(S.train.backbone)}/manifest.json"),
+        llm=asked(S.augment, "llm"),
     output:
         "<out>/metrics/proposers.json",
     log:
@@ -129,7 +148,7 @@ rule compare_proposers:
     threads: MODEL_THREADS
     params:
         conversations=S.augment.compared or 1,
-        model="" if S.augment.llm.model else f"--model {backbone(S.train.backbone)}",
+        llm=asked_option,
         encoder=ENCODER,
         seed=S.seed,
         scale=S.scale,
@@ -138,7 +157,7 @@ rule compare_proposers:
         r"""
         exec &> >(tee {log:q})
         csrm compare-proposers --rows {input.rows:q} --settings {input.settings:q} \
-            --data-settings {input.data_settings:q} --metrics-settings {input.metrics_settings:q} {params.model} \
+            --data-settings {input.data_settings:q} --metrics-settings {input.metrics_settings:q} {params.llm} \
             --encoder {params.encoder} --conversations {params.conversations} --seed {params.seed} \
             --scale {params.scale} --output {output:q}
         """

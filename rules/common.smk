@@ -12,7 +12,15 @@ from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
 from csrm.provenance import code_digest
 from csrm.settings import load, write_slices
-from csrm.variants import load_variants, variant_settings, variant_slice, write_variant_slices
+from csrm.variants import (
+    draw_of,
+    draw_slice,
+    load_variants,
+    variant_draws,
+    variant_settings,
+    variant_slice,
+    write_variant_slices,
+)
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -39,8 +47,10 @@ ITEM_SETS = {
     **{name: get_benchmark("config", name) for name in (S.score.validation, S.score.clauses) if name},
 }
 VARIANTS = variant_settings(load_variants("config"), S.train)
-write_variant_slices(S.outdir, VARIANTS)
+DRAWS = variant_draws(load_variants("config"), S.train, S.augment)
+write_variant_slices(S.outdir, VARIANTS, DRAWS)
 REFERENCE = S.train.variants[0]
+REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
 # Models whose clauses are probed.
@@ -67,7 +77,10 @@ TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["proposers"] * bool(S.augment.compared)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
-FIGURES = ["configurability", "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
+# Models that differ in the number of categories that CCA draws from.
+SIZED = [v for v, draw in DRAWS.items() if v in S.train.variants and draw.bank_size != DRAWS[REFERENCE_DRAW].bank_size]
+VARIETY = [name for name, (v, _) in S.train.names().items() if v in (REFERENCE, *SIZED)]
+FIGURES = ["configurability", *["variety"] * bool(SIZED), "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
 
 
 def either(names):
@@ -80,6 +93,7 @@ wildcard_constraints:
     dataset="|".join(DATASETS),
     benchmark="|".join(ITEM_SETS),
     variant=either(VARIANTS),
+    draw=either(DRAWS),
     model=either(SCORED),
     other=either(SCORED),
     lm=either(LANGUAGE_MODELS),

@@ -1,5 +1,5 @@
 # Purpose: tables and figures, each from the metrics it shows.
-# Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/augmented/train/, <out>/models/csrm/*/log.jsonl
+# Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/augmented/<draw>/, <out>/models/csrm/*/log.jsonl
 # Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
 REPORT_CODE = code_digest("report", "bench/registry.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
@@ -27,7 +27,7 @@ CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.
 rule count_data:
     """Table 1: training examples by source and data set, published counts beside them, with licences."""
     input:
-        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        groups=expand("<out>/augmented/{draw}/{source}.jsonl", draw=REFERENCE_DRAW, source=SOURCES),
         rows=TRAIN_SPLITS,
         datasets=ancient("config/datasets.tsv"),
     output:
@@ -99,6 +99,32 @@ rule plot_configurability:
         """
 
 
+rule plot_variety:
+    """AUROC and pair accuracy against the number of categories that CCA draws from."""
+    input:
+        metrics=expand("<out>/metrics/{model}/{benchmark}.json", model=VARIETY, benchmark=BENCHMARKS),
+        statistics=expand("<out>/augmented/{draw}/cca_statistics.json", draw=[REFERENCE_DRAW, *SIZED]),
+    output:
+        report(
+            multiext("<out>/figures/variety", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/variety.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_variety.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        prefix=f"{S.outdir}/figures/variety",
+        code=REPORT_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure variety --metrics {input.metrics:q} --statistics {input.statistics:q} \
+            --output-prefix {params.prefix}
+        """
+
+
 rule plot_training:
     """Loss curves of the variants."""
     input:
@@ -155,7 +181,7 @@ rule plot_strictness:
 rule plot_recall:
     """Figure 3: recall of unsafe conversations as guidelines cover more of a category."""
     input:
-        statistics="<out>/augmented/train/sa_statistics.json",
+        statistics=f"<out>/augmented/{REFERENCE_DRAW}/sa_statistics.json",
         asked=expand("<out>/items/{benchmark}.jsonl", benchmark=STRICT),
         scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=STRICT),
         settings="<out>/config/metrics.yaml",

@@ -76,7 +76,7 @@ rule score_benchmark:
 rule fit_baseline:
     """A trained baseline, fitted on the training groups of the reference variant."""
     input:
-        groups=expand("<out>/augmented/train/{source}.jsonl", source=SOURCES),
+        groups=expand("<out>/augmented/{draw}/{source}.jsonl", draw=REFERENCE_DRAW, source=SOURCES),
         encoder=ancient(ENCODER_FILES),
         leaks=ancient("<out>/interim/leaks.json"),
     output:

@@ -1,5 +1,5 @@
 # Purpose: backbones as plain folders, and the CSRM variants.
-# Inputs:  data/raw/<model>/, <out>/augmented/train/*.jsonl
+# Inputs:  data/raw/<model>/, <out>/augmented/<draw>/*.jsonl
 # Outputs: <out>/models/backbone/<model>/, <out>/models/csrm/<variant>/
 MADE = [m for m in MODELS.values() if m.format != "folder"]
 
@@ -47,7 +47,10 @@ def training_groups(wildcards):
     """Groups of the sources that a variant trains on."""
     variant = VARIANTS[wildcards.variant]
     trained = {"cca": variant.cca, "sa": variant.sa}
-    return expand("<out>/augmented/train/{source}.jsonl", source=[s for s in SOURCES if trained.get(s, True)])
+    draw = draw_of(wildcards.variant, S.train, DRAWS)
+    return expand(
+        "<out>/augmented/{draw}/{source}.jsonl", draw=draw, source=[s for s in SOURCES if trained.get(s, True)]
+    )
 
 
 rule train_csrm:

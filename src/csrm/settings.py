@@ -56,7 +56,8 @@ class AugmentSettings(Section):
     """Configuration augmentation (CCA, section 3.2) and strictness augmentation (SA, Algorithm 1)."""
 
     selection = frozenset({"compared"})
-    backend: Literal["bank", "llm"] = Field("bank", description="bank: deterministic proposer; llm: see `llm`")
+    cca_backend: Literal["bank", "llm"] = Field("bank", description="who proposes p+ and p-: the bank, or `llm`")
+    sa_backend: Literal["bank", "llm"] = Field("bank", description="who runs Algorithm 1: the bank or levels, or `llm`")
     llm: LLMSettings = LLMSettings()
     standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
     held_out_thresholds: list[float] = Field([0.75], description="severity thresholds that no training text uses")

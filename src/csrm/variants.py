@@ -1,17 +1,24 @@
-"""Variants of the reward model: one table of overrides of the training settings, `config/variants.yaml`."""
+"""Variants of the reward model: one table of overrides of the training settings, `config/variants.yaml`.
+
+Under `augment` a variant may override augmentation settings; it then trains on groups of its own draw.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from csrm.settings import TrainSettings, merge, write_slice
+from csrm.settings import AugmentSettings, Section, TrainSettings, merge, write_slice
+
+TRAIN = "train"
+AUGMENT = "augment"
+Settings = TypeVar("Settings", bound=Section)
 
 
 def load_variants(config_dir: str | Path) -> dict[str, dict[str, Any]]:
-    """The table of variants: name -> overrides of the `train` settings.
+    """The table of variants: name -> overrides of the `train` settings, and of the `augment` settings under `augment`.
 
     Raises:
         ValueError: if the file is no mapping of mappings.
@@ -38,23 +45,54 @@ def variant_settings(table: Mapping[str, dict[str, Any]], base: TrainSettings) -
     return {name: _resolve(name, table[variant], base, seed) for name, (variant, seed) in base.names().items()}
 
 
+def variant_draws(
+    table: Mapping[str, dict[str, Any]], base: TrainSettings, augment: AugmentSettings
+) -> dict[str, AugmentSettings]:
+    """The draws of training groups: `train` with the run's settings, and one for each variant that overrides some.
+
+    Raises:
+        ValueError: for an override with an unknown key or value.
+    """
+    own = {name: changes for name in base.variants if (changes := table[name].get(AUGMENT))}
+    return {TRAIN: augment, **{name: _override(name, augment, changes) for name, changes in own.items()}}
+
+
+def draw_of(model: str, base: TrainSettings, draws: Mapping[str, AugmentSettings]) -> str:
+    """The draw that a trained model's groups come from, whatever its seed."""
+    variant, _ = base.names()[model]
+    return variant if variant in draws else TRAIN
+
+
+def draw_slice(outdir: str | Path, draw: str) -> str:
+    """Where the augmentation settings of a draw lie."""
+    return f"{outdir}/config/augment.yaml" if draw == TRAIN else f"{outdir}/config/augment/{draw}.yaml"
+
+
 def variant_slice(outdir: str | Path, variant: str) -> str:
     """Where the training settings of a variant lie."""
     return f"{outdir}/config/train/{variant}.yaml"
 
 
-def write_variant_slices(outdir: str | Path, variants: Mapping[str, TrainSettings]) -> None:
-    """Write each variant's settings, untouched where nothing changed."""
+def write_variant_slices(
+    outdir: str | Path, variants: Mapping[str, TrainSettings], draws: Mapping[str, AugmentSettings]
+) -> None:
+    """Write the settings of each trained model and of each draw, untouched where nothing changed."""
     for name, settings in variants.items():
         write_slice(Path(variant_slice(outdir, name)), settings)
+    for draw, augment in draws.items():
+        write_slice(Path(draw_slice(outdir, draw)), augment)
 
 
 def _resolve(name: str, changes: dict[str, Any], base: TrainSettings, seed: int | None) -> TrainSettings:
     if chosen := sorted(TrainSettings.selection & set(changes)):
         raise ValueError(f"variant {name!r} overrides {chosen}: a variant changes its own training only; remove it")
+    own = {key: value for key, value in changes.items() if key != AUGMENT}
     further = {} if seed is None else {"seed": seed}
-    merged = merge(base.model_dump(mode="json"), {**changes, **further, "variants": [name], "seeds": []})
+    return _override(name, base, {**own, **further, "variants": [name], "seeds": []})
+
+
+def _override(name: str, base: Settings, changes: dict[str, Any]) -> Settings:
     try:
-        return TrainSettings.model_validate(merged)
+        return type(base).model_validate(merge(base.model_dump(mode="json"), changes))
     except ValidationError as error:
         raise ValueError(f"config/variants.yaml, variant {name!r}: {error}") from None

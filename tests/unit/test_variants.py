@@ -7,8 +7,16 @@ import pytest
 import yaml
 
 from csrm.data.tables import load_models
-from csrm.settings import TrainSettings, load, write_slice
-from csrm.variants import load_variants, variant_settings, variant_slice, write_variant_slices
+from csrm.settings import AugmentSettings, TrainSettings, load, write_slice
+from csrm.variants import (
+    draw_of,
+    draw_slice,
+    load_variants,
+    variant_draws,
+    variant_settings,
+    variant_slice,
+    write_variant_slices,
+)
 
 CONFIG = Path(__file__).parents[2] / "config"
 TABLE = load_variants(CONFIG)
@@ -23,8 +31,12 @@ def resolve(changes: dict[str, Any], base: TrainSettings | None = None) -> Train
 def test_every_entry_of_the_table_is_valid(name: str) -> None:
     settings = resolve(TABLE[name])
     assert settings.backbone in load_models(CONFIG)
+    base = load(CONFIG)
+    draws = variant_draws(TABLE, base.train.model_copy(update={"variants": [name]}), base.augment)
     for key, value in TABLE[name].items():
-        assert merged(getattr(settings, key)).items() >= merged(value).items()
+        holder, changes = (draws[name], value) if key == "augment" else (settings, {key: value})
+        for setting, wanted in changes.items():
+            assert merged(getattr(holder, setting)).items() >= merged(wanted).items()
 
 
 def merged(value: Any) -> dict[str, Any]:
@@ -92,11 +104,11 @@ def test_a_variant_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 
 
 def test_adding_a_variant_leaves_the_slices_of_others_alone(tmp_path: Path) -> None:
-    write_variant_slices(tmp_path, variant_settings(TABLE, TrainSettings(variants=["csrm"])))
+    write_variant_slices(tmp_path, variant_settings(TABLE, TrainSettings(variants=["csrm"])), {})
     path = Path(variant_slice(tmp_path, "csrm"))
     before = path.stat().st_mtime_ns
     both = variant_settings(TABLE, TrainSettings(variants=["csrm-margin-1", "csrm"]))
-    write_variant_slices(tmp_path, both)
+    write_variant_slices(tmp_path, both, {})
     assert path.stat().st_mtime_ns == before
     written = yaml.safe_load(Path(variant_slice(tmp_path, "csrm-margin-1")).read_text())
     assert TrainSettings(**{**written, "variants": ["csrm-margin-1"]}) == both["csrm-margin-1"]
@@ -116,3 +128,24 @@ def test_naming_another_model_changes_no_slice(tmp_path: Path) -> None:
     write_slice(tmp_path / "few.yaml", few)
     write_slice(tmp_path / "many.yaml", many)
     assert (tmp_path / "few.yaml").read_text() == (tmp_path / "many.yaml").read_text()
+
+
+def test_a_variant_may_have_a_draw_of_its_own(tmp_path: Path) -> None:
+    base = TrainSettings(variants=["csrm", "csrm-bank-10", "csrm-no-cca"], seeds=[1])
+    draws = variant_draws(TABLE, base, AugmentSettings(contrasts=3))
+    assert list(draws) == ["train", "csrm-bank-10"]
+    assert draws["csrm-bank-10"] == AugmentSettings(contrasts=3, bank_size=10)
+    found = variant_settings(TABLE, base)
+    assert found["csrm-bank-10"].model_dump() == {**found["csrm"].model_dump(), "variants": ["csrm-bank-10"]}
+    assert {name: draw_of(name, base, draws) for name in found} == {
+        name: "csrm-bank-10" if "bank" in name else "train" for name in found
+    }
+    write_variant_slices(tmp_path, found, draws)
+    assert yaml.safe_load(Path(draw_slice(tmp_path, "csrm-bank-10")).read_text())["bank_size"] == 10
+    assert draw_slice(tmp_path, "train") == f"{tmp_path}/config/augment.yaml"
+
+
+def test_wrong_augmentation_overrides_are_named() -> None:
+    base = TrainSettings(variants=["v"])
+    with pytest.raises(ValueError, match=r"variant 'v'(.|\n)*bank_sise"):
+        variant_draws({"v": {"augment": {"bank_sise": 3}}}, base, AugmentSettings())

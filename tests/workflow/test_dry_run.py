@@ -29,6 +29,14 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
 
 
+def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) -> None:
+    option = "train={variants: [csrm, csrm-no-cca, csrm-bank-10, csrm-llm]}"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", option)
+    jobs = planned(printed)
+    assert jobs["augment_cca"] == 3 and jobs["train_variant"] == 3 and jobs["plot_variety"] == 1
+    assert "results/augmented/csrm-bank-10/cca.jsonl" in printed and "--llm results/models/backbone" in printed
+
+
 @pytest.mark.parametrize(
     ("dataset", "folder"), [("cosapien", "microsoft/CoSApien"), ("xstest-completions", "paul-rottger/xstest")]
 )

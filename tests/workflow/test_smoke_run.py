@@ -11,7 +11,15 @@ from workflow_tools import SNAPSHOTS, Finished, derived_rules, planned, rule_blo
 
 SMOKE = ("--config", "scale=smoke")
 # Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, no further seeds.
-NOT_IN_SMOKE = {"fetch_raw", "answer_topics", "split_pairs", "augment_pairs", "score_guard", "evaluate_seeds"}
+NOT_IN_SMOKE = {
+    "fetch_raw",
+    "answer_topics",
+    "split_pairs",
+    "augment_pairs",
+    "score_guard",
+    "evaluate_seeds",
+    "plot_variety",
+}
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
 TABLES = (
     "table1",

@@ -16,6 +16,7 @@ def register(commands: Any) -> None:
         parser.add_argument("--data-settings", type=Path, required=True, help="the data slice (held-out families)")
         encoder = "encoder folder, or `hash` for hashed words (smoke scale)"
         parser.add_argument("--encoder", required=name != "augment-base", help=encoder)
+        parser.add_argument("--llm", help="model folder that is asked where the settings name no model")
         parser.add_argument("--llm-cache", type=Path, help="answers of the LLM backend (default: the user's cache)")
     pairs = _parser(commands, "augment-pairs", run_pairs, "response pairs under one configuration (RM items)")
     pairs.add_argument("--data-settings", type=Path, help="accepted for symmetry; response pairs do not use it")
@@ -38,10 +39,10 @@ def run_cca(options: argparse.Namespace) -> None:
     from csrm.augment.cca_statistics import statistics
 
     with _Job(options, statistics=True) as job:
-        bank = job.bank() if job.settings.backend == "bank" else None
+        bank = job.bank() if job.settings.cca_backend == "bank" else None
         groups, counts = cca.build(job.progress(), job.catalogue, job.proposer(bank), job.settings, job.rng)
         sizes = {} if bank is None else {"bank_categories": len(bank), "bank_families": len({c.family for c in bank})}
-        found = {"backend": job.settings.backend, **sizes, **statistics(counts)}
+        found = {"backend": job.settings.cca_backend, **sizes, **statistics(counts)}
         job.write(groups, found)
         job.write_statistics(found)
 
@@ -95,8 +96,9 @@ class _Job:
             "settings": options.settings,
             "data-settings": options.data_settings,
         }
-        if self.settings.backend == "bank" and options.encoder not in (None, "hash"):
-            inputs["encoder"] = options.encoder
+        inputs |= {
+            name: path for name in ("encoder", "llm") if (path := getattr(options, name)) and Path(path).exists()
+        }
         self._statistics = statistics_path(options.output)
         outputs = [options.output, *[self._statistics] * statistics]
         self._record = recording(outputs, inputs, self.settings, options.seed)
@@ -132,7 +134,7 @@ class _Job:
         from csrm.augment.llm_proposer import LLMProposer
         from csrm.augment.proposers import BankProposer
 
-        if self.settings.backend == "llm":
+        if self.settings.cca_backend == "llm":
             return LLMProposer(self.llm(), self.settings.guideline_rate, self.catalogue.held_out)
         return BankProposer(bank, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives)
 
@@ -141,7 +143,7 @@ class _Job:
         from csrm.augment.llm_strictness import LLMBackend
         from csrm.augment.strictness_backends import BankBackend, LevelBackend
 
-        if self.settings.backend == "llm":
+        if self.settings.sa_backend == "llm":
             return LLMBackend(category, self.llm())
         if category.levels:
             return LevelBackend(category, self.settings.held_out_thresholds)
@@ -149,9 +151,9 @@ class _Job:
 
     def llm(self) -> Any:
         """The language model of the LLM backend."""
-        from csrm.augment.llm import LLM, default_cache
+        from csrm.augment.llm import open_llm
 
-        self._llm = self._llm or LLM(self.settings.llm, self._options.llm_cache or default_cache())
+        self._llm = self._llm or open_llm(self.settings.llm, self._options.llm, self._options.llm_cache)
         return self._llm
 
     def write(self, groups: Any, notes: Any) -> None:

@@ -28,6 +28,12 @@ def default_cache() -> Path:
     return Path(root) / "csrm" / "llm.jsonl"
 
 
+def open_llm(settings: LLMSettings, folder: str | None, cache: Path | None) -> "LLM":
+    """The model that the settings name, else the one in `folder`; `cache` None: the default one."""
+    named = settings if settings.model else settings.model_copy(update={"model": folder})
+    return LLM(named, cache or default_cache())
+
+
 class LLM:
     """Chat completions with an exact disk cache and retries on answers that do not parse.
 

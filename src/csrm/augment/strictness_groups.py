@@ -56,7 +56,7 @@ def statistics(report: Mapping[str, Mapping[str, Any]], settings: AugmentSetting
     """`sa_statistics.json`: the test's settings, totals, and each category's pool, rewrites, recall and tests."""
     ran = [entry for entry in report.values() if "tests" in entry]
     return {
-        "backend": settings.backend,
+        "backend": settings.sa_backend,
         "standard_threshold": settings.standard_threshold,
         "alpha": settings.alpha,
         "dominance": settings.dominance,

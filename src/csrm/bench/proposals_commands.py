@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from csrm.augment.llm import LLM
-    from csrm.settings import AugmentSettings
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -16,7 +15,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--settings", type=Path, required=True, help="slice `augment`; its `llm` names the model")
     parser.add_argument("--data-settings", type=Path, required=True, help="slice `data` (held-out families)")
     parser.add_argument("--metrics-settings", type=Path, required=True, help="slice `metrics`")
-    parser.add_argument("--model", help="model folder that is asked where the settings name none")
+    parser.add_argument("--llm", help="model folder that is asked where the settings name no model")
     parser.add_argument("--encoder", required=True, help="model folder or `hash`")
     parser.add_argument("--conversations", type=int, required=True, help="how many conversations, drawn by the seed")
     parser.add_argument("--llm-cache", type=Path, help="answers of the language model (default: the user's cache)")
@@ -32,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     from csrm.augment.catalogue import Catalogue, bank_sample
     from csrm.augment.encoder import load_encoder
+    from csrm.augment.llm import open_llm
     from csrm.augment.llm_proposer import LLMProposer
     from csrm.augment.prompts import versions
     from csrm.augment.proposers import BankProposer
@@ -48,14 +48,15 @@ def run(options: argparse.Namespace) -> None:
         "rows": options.rows,
         "settings": [options.settings, options.data_settings, options.metrics_settings],
     }
-    inputs |= {name: path for name in ("model", "encoder") if (path := getattr(options, name)) and Path(path).exists()}
+    inputs |= {name: path for name in ("llm", "encoder") if (path := getattr(options, name)) and Path(path).exists()}
     with recording([options.output], inputs, settings, options.seed) as notes:
         every = [row for path in options.rows for row in read_rows(path, Row)]
         catalogue = Catalogue.load({row.taxonomy for row in every}, data.held_out)
         threshold = settings.standard_threshold
         usable = [row for row in every if not catalogue.excludes(row, catalogue.facts(row, threshold))]
         rows = Random(f"{options.seed}:proposers").sample(usable, min(options.conversations, len(usable)))
-        encoder, llm = load_encoder(options.encoder), _llm(settings, options)
+        encoder = load_encoder(options.encoder)
+        llm = open_llm(settings.llm, options.llm, options.llm_cache)
         bank = bank_sample(catalogue.bank(), settings.bank_size, options.seed)
         backends: dict[str, Any] = {}
         for name, proposer in (
@@ -74,13 +75,6 @@ def run(options: argparse.Namespace) -> None:
         model = {"model": Path(str(llm.model)).name, "prompts": versions()}
         write_json(options.output, {**head, **model, "backends": backends})
         notes.update(llm=dict(llm.counts))
-
-
-def _llm(settings: "AugmentSettings", options: argparse.Namespace) -> "LLM":
-    from csrm.augment.llm import LLM, default_cache
-
-    asked = settings.llm if settings.llm.model else settings.llm.model_copy(update={"model": options.model})
-    return LLM(asked, options.llm_cache or default_cache())
 
 
 def _verifier(llm: "LLM") -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrm import files, provenance
 from csrm.rows import Item, ScoreRow
-from csrm.settings import MetricSettings, read_slice
+from csrm.settings import SEED_MARK, MetricSettings, read_slice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ TABLES = (
     "proposers",
     "seeds",
 )
-FIGURES = ("figure3", "figure4", "figure5", "configurability", "training", "strictness")
+FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
 KINDS = {
@@ -53,10 +53,16 @@ def register(subparsers: Subparsers) -> None:
     table.set_defaults(run=run_table)
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
-    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, figure4")
+    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4")
     figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
     figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
-    figure.add_argument("--statistics", type=Path, help="figure3: sa_statistics.json")
+    figure.add_argument(
+        "--statistics",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="figure3: sa_statistics.json; variety: cca_statistics.json",
+    )
     figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
     figure.add_argument("--settings", type=Path, help="slice `metrics`; figure3, figure5, strictness")
     figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure3, figure5, strictness")
@@ -155,7 +161,7 @@ def _kind(document: dict[str, Any]) -> str:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import alignment, figures, recall, reliability
+    from csrm.report import alignment, figures, recall, reliability, variety
     from csrm.report.style import save, styled
 
     draw = {
@@ -163,6 +169,7 @@ def run_figure(options: argparse.Namespace) -> None:
         "figure4": alignment.draw_sweep,
         "figure5": reliability.draw_reliability,
         "configurability": figures.draw_configurability,
+        "variety": variety.draw_variety,
         "training": figures.draw_training,
         "strictness": figures.draw_strictness,
     }[options.figure]
@@ -174,24 +181,28 @@ def run_figure(options: argparse.Namespace) -> None:
 
 
 def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
-    roles = {"metrics": options.metrics, "items": options.items, "scores": options.scores, "logs": options.logs}
-    inputs: dict[str, Any] = {role: paths for role, paths in roles.items() if paths}
-    if options.statistics:
-        inputs["statistics"] = options.statistics
+    roles = ("metrics", "items", "scores", "logs", "statistics")
+    inputs: dict[str, Any] = {role: paths for role in roles if (paths := getattr(options, role))}
     scored = {"items", "scores"}
-    needs = {"figure3": {"statistics"}, "figure5": scored, "strictness": scored, "training": {"logs"}}
+    needs = {
+        "variety": {"metrics", "statistics"},
+        "figure3": {"statistics"},
+        "figure5": scored,
+        "strictness": scored,
+        "training": {"logs"},
+    }
     missing = sorted(needs.get(options.figure, {"metrics"}) - inputs.keys())
     if missing:
         raise ValueError(f"figure {options.figure!r} needs --{' --'.join(missing)}")
     if options.settings:
         inputs["settings"] = options.settings
-    if options.figure == "configurability":
+    if options.figure in ("configurability", "variety"):
         inputs["benchmarks"] = options.config_dir / CONFIG
     return inputs
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import alignment, figures, reliability
+    from csrm.report import alignment, figures, reliability, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -199,6 +210,10 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
     if options.figure == "configurability":
         documents = _documents(options.metrics, "evaluation")
         return figures.configurability_table(documents, _benchmarks(options.config_dir))
+    if options.figure == "variety":
+        documents = _documents(options.metrics, "evaluation")
+        categories = _categories(options.statistics, [document["model"] for document in documents])
+        return variety.variety_table(documents, _benchmarks(options.config_dir), categories)
     if options.figure == "figure4":
         return alignment.sweep_table(_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}
@@ -218,10 +233,19 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
     return table.assign(benchmark=next(iter(items)))
 
 
+def _categories(statistics: list[Path], models: list[str]) -> dict[str, int]:
+    """Categories that each model's CCA drew from; a file's folder is its draw, `train` that of all other models."""
+    from csrm.variants import TRAIN
+
+    sizes = {path.parent.name: int(files.read_json(path)["bank_categories"]) for path in statistics}
+    drawn = {model: sizes.get(model.partition(SEED_MARK)[0], sizes.get(TRAIN)) for model in models}
+    return {model: size for model, size in drawn.items() if size is not None}
+
+
 def _recall_table(options: argparse.Namespace, items: Any, scores: Any, settings: MetricSettings) -> "pd.DataFrame":
     from csrm.report import recall
 
-    statistics = files.read_json(options.statistics)
+    statistics = files.read_json(options.statistics[0])
     answers = recall.asked(items, scores, settings.threshold)
     standard = statistics["standard_threshold"]
     models = recall.model_rows(answers, standard, settings.bootstrap, settings.level, options.seed)

@@ -121,7 +121,7 @@ def test_the_command_and_its_table(tiny_backbone: Path, tmp_path: Path) -> None:
     slices = [f"--{n}={tmp_path / f}.yaml" for n, f in (("settings", "augment"), ("data-settings", "data"))]
     slices += [f"--metrics-settings={tmp_path}/metrics.yaml", f"--llm-cache={tmp_path}/answers.jsonl"]
     command = ["compare-proposers", "--rows", str(tmp_path / "rows.jsonl"), *slices, "--encoder", "hash"]
-    command += ["--model", str(tiny_backbone), "--conversations", "2", "--seed", "0", "--scale", "smoke"]
+    command += ["--llm", str(tiny_backbone), "--conversations", "2", "--seed", "0", "--scale", "smoke"]
     assert main([*command, "--output", str(tmp_path / "first.json")]) == 0
     document = read_json(tmp_path / "first.json")
     llm = document["backends"]["llm"]

@@ -153,6 +153,28 @@ def test_configurability(tmp_path):
     assert len(rows) == 9 and {r["benchmark"] for r in rows} == {"pyrit", "topics"}
 
 
+def test_variety(tmp_path):
+    paths = []
+    for model, value in (("csrm", 0.8), ("csrm+seed-1", 0.7), ("csrm-bank-10", 0.5)):
+        for benchmark in ("pyrit-seen", "pyrit-unseen"):
+            found = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 9, "n_prompts": 4}
+            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
+            metrics = {"conditional_auroc": found, "pair_accuracy": found}
+            paths.append(tmp_path / model / f"{benchmark}.json")
+            files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
+    drawn = [tmp_path / "augmented" / name / "cca_statistics.json" for name in ("train", "csrm-bank-10")]
+    for path, size in zip(drawn, (600, 10), strict=True):
+        files.write_json(path, {"bank_categories": size})
+    rows = draw(tmp_path, "variety", "--metrics", *paths, "--statistics", *drawn)
+    unseen = [r for r in rows if (r["scope"], r["metric"]) == ("unseen", "pair_accuracy")]
+    expected = [("csrm-bank-10", "10"), ("csrm", "600"), ("csrm+seed-1", "600")]
+    assert [(r["model"], r["categories"]) for r in unseen] == expected
+    with pytest.raises(
+        ValueError, match=r"no statistics with `bank_categories` for the draws of \['csrm', 'csrm\+seed-1'\]"
+    ):
+        draw(tmp_path, "variety", "--metrics", *paths, "--statistics", drawn[1])
+
+
 def test_panels_say_what_they_hold():
     head = {"source": "measured@demo", "value": 0.7, "low": 0.6, "high": 0.8, "metric": "conditional_auroc"}
     head |= {"benchmark": "a", "scope": "seen", "n": 9}
