@@ -3,10 +3,12 @@
 # Outputs: <outdir>/config/<stage>.yaml, <outdir>/config/train/<variant>.yaml, rewritten only when their content changes
 import os
 import re
+import sys
 
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import get_benchmark, load_benchmarks
+from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id

@@ -14,13 +14,16 @@ pass, counted as by Korthikanti et al. 2022, section 4, for a gated layer with f
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from csrm.settings import TrainSettings
+import yaml
+
+from csrm.settings import Settings, TrainSettings, load
 
 H100_TFLOPS = 989.0  # dense bfloat16, NVIDIA H100 SXM data sheet
+UTILISATION = 0.4
 GIB = 2**30
 
 
@@ -218,35 +221,68 @@ def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(values) + " |"
 
 
-def run_cost(options: argparse.Namespace) -> None:
-    """`csrm cost`: print the table of a scale's variants."""
-    from csrm.settings import load
+def price(
+    settings: Settings,
+    config_dir: Path,
+    devices: int,
+    work_of: Callable[[TrainSettings], Work] | None = None,
+    shape: Architecture | None = None,
+    tflops: float = H100_TFLOPS,
+    utilisation: float = UTILISATION,
+) -> str:
+    """The table of what training each model of the run costs.
+
+    Args:
+        settings: the run's.
+        config_dir: folder of the variants and architectures.
+        devices: accelerators that share weights and batch.
+        work_of: tokens and answers of a model's training (None: the upper bound of its settings).
+        shape: of the backbone (None: that of config/architectures.tsv).
+        tflops: peak of one device, 10^12 operations a second.
+        utilisation: share of the peak that training reaches.
+    """
     from csrm.variants import load_variants, variant_settings
 
-    settings = load(options.config_dir, {"scale": options.scale} if options.scale else {})
-    table, shapes = load_variants(options.config_dir), load_architectures(options.config_dir)
-    train = settings.train.model_copy(update={"variants": options.variants or settings.train.variants})
+    shapes = load_architectures(config_dir)
     costs, sources = {}, set()
-    for name, chosen in variant_settings(table, train).items():
-        seed = settings.seed if chosen.seed is None else chosen.seed
-        work = (
-            work_from_groups(chosen, options.groups, options.backbone, seed, options.sample)
-            if options.groups
-            else work_from_settings(chosen, options.tokens_per_group)
-        )
-        shape = _shape(options.backbone, shapes, chosen.backbone)
-        costs[name] = training_cost(shape, chosen, work, options.devices, options.tflops, options.utilisation)
+    for name, chosen in variant_settings(load_variants(config_dir), settings.train).items():
+        work = (work_of or work_from_settings)(chosen)
+        own = shape or _listed_shape(shapes, chosen.backbone)
+        costs[name] = training_cost(own, chosen, work, devices, tflops, utilisation)
         sources.add(work.source)
-    devices = f"{options.devices} device{'s' * (options.devices > 1)}"
-    speed = f"{devices} of {options.tflops:g} TFLOP/s at {100 * options.utilisation:g} % utilisation"
-    print(to_markdown(costs, [f"scale {settings.scale}: {'; '.join(sorted(sources))}", speed]), end="")
+    named = f"{devices} device{'s' * (devices > 1)}"
+    speed = f"{named} of {tflops:g} TFLOP/s at {100 * utilisation:g} % utilisation"
+    return to_markdown(costs, [f"scale {settings.scale}: {'; '.join(sorted(sources))}", speed])
 
 
-def _shape(folder: Path | None, shapes: Mapping[str, Architecture], backbone: str) -> Architecture:
-    if folder:
-        from transformers import AutoConfig
+def processes(launcher: str | None) -> int:
+    """Processes, one a device, that an Accelerate configuration starts (None: one)."""
+    return int(yaml.safe_load(Path(launcher).read_text(encoding="utf-8"))["num_processes"]) if launcher else 1
 
-        return architecture_of(AutoConfig.from_pretrained(folder))
+
+def run_cost(options: argparse.Namespace) -> None:
+    """`csrm cost`: print the table of a scale's variants."""
+    settings = load(options.config_dir, {"scale": options.scale} if options.scale else {})
+    train = settings.train.model_copy(update={"variants": options.variants or settings.train.variants})
+
+    def work_of(chosen: TrainSettings) -> Work:
+        seed = settings.seed if chosen.seed is None else chosen.seed
+        if options.groups:
+            return work_from_groups(chosen, options.groups, options.backbone, seed, options.sample)
+        return work_from_settings(chosen, options.tokens_per_group)
+
+    shape = _shape_of(options.backbone) if options.backbone else None
+    run, place = settings.model_copy(update={"train": train}), options.config_dir
+    print(price(run, place, options.devices, work_of, shape, options.tflops, options.utilisation), end="")
+
+
+def _shape_of(folder: Path) -> Architecture:
+    from transformers import AutoConfig
+
+    return architecture_of(AutoConfig.from_pretrained(folder))
+
+
+def _listed_shape(shapes: Mapping[str, Architecture], backbone: str) -> Architecture:
     if backbone not in shapes:
         raise ValueError(
             f"backbone {backbone!r} is not in config/architectures.tsv ({sorted(shapes)}): add its line, "
@@ -263,7 +299,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--variants", nargs="+", help="names in config/variants.yaml (default: train.variants)")
     parser.add_argument("--devices", type=int, default=1, help="accelerators that share weights and batch")
     parser.add_argument("--tflops", type=float, default=H100_TFLOPS, help="peak of a device (default: an H100's)")
-    parser.add_argument("--utilisation", type=float, default=0.4, help="share of the peak (default: %(default)s)")
+    parser.add_argument(
+        "--utilisation", type=float, default=UTILISATION, help="share of the peak (default: %(default)s)"
+    )
     parser.add_argument("--tokens-per-group", type=int, help="mean tokens of a group (default: train.max_length)")
     parser.add_argument("--groups", nargs="+", type=Path, help="training groups to count tokens of; needs --backbone")
     parser.add_argument("--backbone", type=Path, help="model folder, for its tokenizer and shape")

@@ -29,6 +29,12 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
 
 
+def test_a_dry_run_at_the_paper_scale_prints_the_price(copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--config", "scale=paper")
+    assert printed.count("| csrm |") == 1 and "8 devices of 989 TFLOP/s at 40 % utilisation" in printed
+    assert "device-hours" not in snakemake(copy, "--dry-run", "--config", "scale=demo")
+
+
 def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) -> None:
     option = "train={variants: [csrm, csrm-no-cca, csrm-bank-10, csrm-llm]}"
     printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", option)
