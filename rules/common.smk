@@ -82,7 +82,15 @@ STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "thre
 # Models that differ in the number of categories that CCA draws from.
 SIZED = [v for v, draw in DRAWS.items() if v in S.train.variants and draw.bank_size != DRAWS[REFERENCE_DRAW].bank_size]
 VARIETY = [name for name, (v, _) in S.train.names().items() if v in (REFERENCE, *SIZED)]
-FIGURES = ["configurability", *["variety"] * bool(SIZED), "training", *["strictness"] * bool(STRICT), "figure3", "figure4", "figure5"]
+FIGURES = [
+    "configurability",
+    *["variety"] * bool(SIZED),
+    "training",
+    *["strictness"] * bool(STRICT),
+    "figure3",
+    "figure4",
+    "figure5",
+]
 
 
 def either(names):

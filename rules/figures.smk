@@ -20,8 +20,8 @@ TABLE_METRICS = {
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),
     "proposers": ["<out>/metrics/proposers.json"],
 }
-# Benchmarks that a figure is drawn from.
-CALIBRATED = [b for b in BENCHMARKS.values() if b.builder != "strictness" and b.positive_class][:1]
+# The first labelled benchmark of the run, which Figure 5 is drawn from.
+FIRST_LABELLED = [k for k in S.score.benchmarks if k in LABELLED][:1]
 
 
 rule count_data:
@@ -235,10 +235,8 @@ rule plot_pareto:
 rule plot_reliability:
     """Figure 5: reliability diagrams with smECE on the first labelled benchmark."""
     input:
-        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=[b.id for b in CALIBRATED]),
-        scores=expand(
-            "<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=[b.id for b in CALIBRATED]
-        ),
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=FIRST_LABELLED),
+        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=FIRST_LABELLED),
         settings="<out>/config/metrics.yaml",
     output:
         report(
