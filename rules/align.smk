@@ -1,6 +1,7 @@
 # Purpose: align the policy with each reward: sample, reward, pair, DPO, generate, judge, compare, sweep.
 # Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
 # Outputs: <out>/align/<config_id>/, <out>/models/policy/<reward>/<config_id>/, <out>/metrics/align/
+# Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 
 
@@ -42,6 +43,7 @@ rule sample_responses:
         "<out>/benchmarks/sample_responses/{config_id}.{part}.tsv"
     wildcard_constraints:
         part="train|test",
+    priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
@@ -67,6 +69,7 @@ rule make_reward_items:
         "<out>/align/{config_id}/items/{part}.jsonl",
     log:
         "<out>/logs/make_reward_items/{config_id}.{part}.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     params:
@@ -89,6 +92,7 @@ rule score_responses:
         expand("<out>/align/{{config_id}}/rewards/{{reward}}/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/score_responses/{reward}/{config_id}.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
@@ -115,6 +119,7 @@ rule label_preferences:
         "<out>/align/{config_id}/preferences/{reward}.jsonl",
     log:
         "<out>/logs/label_preferences/{reward}/{config_id}.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     params:
@@ -141,6 +146,7 @@ rule train_policy:
         "<out>/logs/train_policy/{reward}/{config_id}.log",
     benchmark:
         "<out>/benchmarks/train_policy/{reward}/{config_id}.tsv"
+    priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
@@ -170,6 +176,7 @@ rule generate_after:
         "<out>/align/{config_id}/after/{reward}.jsonl",
     log:
         "<out>/logs/generate_after/{reward}/{config_id}.log",
+    priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
@@ -200,6 +207,7 @@ rule judge_responses:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
         generated=r"before/test|after/[\w-]+",
+    priority: 1
     conda:
         "../envs/core.yaml"
     params:

@@ -113,7 +113,7 @@ def clause_items(rows: Sequence[Row], taxonomy: Taxonomy, threshold: float, seed
 def clause_table(
     items: Sequence[Item], log_odds: Sequence[float], threshold: float, resamples: int, level: float, seed: int
 ) -> list[Line]:
-    """Unsafe rate and mean reward (nats) per category and condition, and how far each change lowers the unsafe rate.
+    """Unsafe rate and mean reward (nats) per category and condition, and what each change does to both.
 
     Intervals are percentile bootstraps clustered by prompt; a shift is taken on the same conversations.
 
@@ -135,6 +135,7 @@ def clause_table(
         values |= {(c, "mean reward"): taken[c] for c in TABLE_7}
         unsafe = {c: (s <= threshold).astype(float) for c, s in taken.items()}
         values |= {(name, "unsafe rate lowered by"): unsafe["enforce"] - unsafe[c] for name, c in SHIFTS.items()}
+        values |= {(name, "mean reward raised by"): taken[c] - taken["enforce"] for name, c in SHIFTS.items()}
         for (condition, metric), value in values.items():
             rng, share = np.random.default_rng(seed), metric == "unsafe rate"
             found = bootstrap_mean(value, prompts, resamples, level, rng, share)

@@ -13,10 +13,11 @@ from csrm.report.published import Published, footnote, select
 TITLE = "Table 7: contradictory clauses, and the configurability probe"
 NOTE = (
     "Conversations that violate exactly one category, judged under the whole policy. `enforce`: the category forbids; "
-    "`allow`: a clause that permits takes its place; `both`: the two clauses together. `lowered by` is how much lower "
-    "the unsafe rate is without the category (`loo`) or with it allowed, and the same for another category that the "
-    "conversation does not violate, where nothing should change. Intervals are percentile bootstraps clustered by "
-    "prompt; a rate of 0 or 1 has the exact binomial interval of its prompts."
+    "`allow`: a clause that permits takes its place; `both`: the two clauses together. `lowered by` and `raised by`: "
+    "how much lower the unsafe rate and higher the reward (safe log-odds, nats) are without the category (`loo`) or "
+    "with it allowed, and the same for another category that the conversation does not violate, where nothing should "
+    "change. Intervals are percentile bootstraps clustered by prompt; a rate of 0 or 1 has the exact binomial interval "
+    "of its prompts."
 )
 CONDITIONS = {"enforce": "Enforce only", "allow": "Allow only", "both": "Both"}
 PROBE = "Sec. 4.2 (configurability probe)"

@@ -91,6 +91,7 @@ def test_numbers_by_hand() -> None:
     assert value["all", "allow", "mean reward"] == (3, pytest.approx(2.0))
     assert value["all", "loo", "unsafe rate lowered by"] == (3, pytest.approx(1 / 3))
     assert value["all", "loo, other category", "unsafe rate lowered by"] == (3, pytest.approx(-1 / 3))
+    assert value["all", "allow", "mean reward raised by"] == (3, pytest.approx(2 + 2 / 3))
     assert value["violence", "both", "mean reward"] == (2, pytest.approx(1.5))
     assert value["animal_abuse", "enforce", "unsafe rate"] == (1, 1.0)
     line = lines["all", "enforce", "mean reward"]
@@ -157,4 +158,4 @@ def test_the_commands_make_items_scores_and_numbers(tiny_backbone: Path, tmp_pat
     assert main(["evaluate-clauses", *shown, *names, "--output", str(found)]) == 0
     assert len(read_rows(items, Item)) == 18
     document = read_json(found)
-    assert document["kind"] == "clauses" and len(document["lines"]) == 3 * (6 + 4)
+    assert document["kind"] == "clauses" and len(document["lines"]) == 3 * (6 + 4 + 4)
