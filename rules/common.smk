@@ -12,8 +12,9 @@ from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.names import check_names
 from csrm.provenance import code_digest
-from csrm.settings import load, write_slices
+from csrm.settings import load, restore_at_exit, write_slices
 from csrm.variants import (
     draw_of,
     draw_slice,
@@ -38,7 +39,6 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 MODEL_THREADS = max(1, (workflow.resource_settings.cores or 2) // 2)
 
 S = load("config", config)
-write_slices(S)
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
@@ -50,7 +50,7 @@ ITEM_SETS = {
 }
 VARIANTS = variant_settings(load_variants("config"), S.train)
 DRAWS = variant_draws(load_variants("config"), S.train, S.augment)
-write_variant_slices(S.outdir, VARIANTS, DRAWS)
+check_names(S, VARIANTS, "config")
 REFERENCE = S.train.variants[0]
 REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
 SCORED = [*VARIANTS, *S.score.models]
@@ -60,11 +60,13 @@ PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
 BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS[t.backbone].raw)})
 GUARDS = load_guards("config")
-unknown = sorted({*SCORED} - {*LANGUAGE_MODELS, *BASELINES, *GUARDS})
-if unknown:
-    raise ValueError(f"score.models {unknown} are unknown: choose zero-shot, {', '.join([*BASELINES, *GUARDS])}")
 if {*SCORED} & {*GUARDS} and S.score.guards is None:
     raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
+# A dry run plans with its settings and leaves those of the last run behind, which audits hash.
+if workflow.dryrun:
+    restore_at_exit(S.outdir)
+write_slices(S)
+write_variant_slices(S.outdir, VARIANTS, DRAWS)
 LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b.builder != "pseudo-response"]
 DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder

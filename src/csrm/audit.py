@@ -155,6 +155,8 @@ def _remedy(link: Link, reader: str) -> str:
     if link.kind == "raw":
         folder = Path(*Path(link.path).parts[:3]).as_posix()
         return f"restore: dvc checkout --force data.dvc; or fetch it again: rm -r {folder}, then snakemake --cores all"
+    if "config" in Path(link.path).parts[:-1]:
+        return f"it holds the settings of another run; this run again writes its own: {_rebuild(reader)}"
     force = "" if link.status == "MISSING" else "--force "
     return f"rebuild: {_rebuild(link.path, force)}"
 

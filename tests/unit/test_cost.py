@@ -149,4 +149,4 @@ def test_the_command_prints_one_line_a_variant(capsys: pytest.CaptureFixture[str
 
 def test_a_backbone_without_shape_is_answered_with_the_fix() -> None:
     with pytest.raises(ValueError, match=r"'gpt-5' is not in config/architectures.tsv(.|\n)*--backbone"):
-        cost._shape(None, SHAPES, "gpt-5")
+        cost._listed_shape(SHAPES, "gpt-5")

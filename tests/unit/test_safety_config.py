@@ -56,7 +56,7 @@ def test_empty_configurations_are_refused() -> None:
 
 
 def test_unknown_keys_are_named() -> None:
-    with pytest.raises(ValidationError, match="guidelines"):
+    with pytest.raises(ValueError, match="guidelines"):
         SafetyConfig.from_data([{"name": "Violence", "guidelines": "typo"}])
     with pytest.raises(ValidationError):
         Category(name="")
@@ -67,3 +67,21 @@ def test_with_categories_keeps_the_name() -> None:
     shorter = config.with_categories(CATEGORIES[1:])
     assert (shorter.name, shorter.categories) == ("house", CATEGORIES[1:])
     assert config.categories == CATEGORIES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("categories:\n- name: A\n- guideline: no name\n", r"mine.yaml: category 2 needs a `name`.*no name"),
+        (
+            "categories:\n- {name: A, guidelines: x}\n",
+            r"mine.yaml: category 1 \('A'\) has unknown keys \['guidelines'\]",
+        ),
+        ("categories: [A\n", r"mine.yaml: "),
+        ("categories: []\n", r"mine.yaml: .*expected a non-empty list `categories`"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_category(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        SafetyConfig.load(tmp_path / "mine.yaml")

@@ -105,6 +105,18 @@ def test_audit_holds(smoke: Finished) -> None:
         assert "smoke.jsonl" in result.stdout or "no-alcohol.yaml" in result.stdout
 
 
+def test_a_dry_run_with_other_settings_leaves_no_trace(smoke: Finished) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in (smoke.results / "config").rglob("*.yaml")}
+    options = ["metrics={bootstrap: 60}", "train={variants: [csrm, csrm-bank-10]}"]
+    jobs = planned(snakemake(smoke.copy, "--dry-run", *SMOKE, *options))
+    assert jobs["evaluate_benchmark"] and jobs["augment_cca"] == 1
+    assert {path: path.stat().st_mtime_ns for path in (smoke.results / "config").rglob("*.yaml")} == kept
+    audit = run(smoke.copy, "csrm", "audit", str(smoke.results / "figures" / "figure5.pdf"))
+    assert audit.returncode == 0, audit.stdout
+    snakemake(smoke.copy, "--dry-run", *SMOKE, "outdir=results/elsewhere")
+    assert not (smoke.copy / "results" / "elsewhere").exists()
+
+
 def _changed(path: Path) -> bytes:
     before = path.read_bytes()
     path.write_bytes(before[:-2] + bytes([before[-2] ^ 1]) + before[-1:])

@@ -48,7 +48,10 @@ def fit_temperature(s: Array, y: Ints) -> Parameters:
         raise ValueError("the scores separate the classes at 0: the likelihood grows without bound as T falls to 0")
     slope, _ = _logistic(s, y, None, offset=False)
     if slope <= 0:
-        raise ValueError(f"the best slope is {slope:.3g}: the scores do not rank safe above unsafe")
+        raise ValueError(
+            f"the best slope without an offset is {slope:.3g}: the scores lean so far to one side of 0 that no "
+            "temperature fits them (they may rank safe above unsafe all the same); use platt or isotonic"
+        )
     return {"temperature": 1 / slope}
 
 

@@ -39,7 +39,10 @@ class SafetyConfig(BaseModel):
         path = Path(path)
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() in {".yaml", ".yml", ".json"}:
-            return cls.from_data(yaml.safe_load(text), name=path.stem)
+            try:
+                return cls.from_data(yaml.safe_load(text), name=path.stem)
+            except (ValueError, yaml.YAMLError) as error:
+                raise ValueError(f"{path}: {error}") from None
         return cls.from_text(text, name=path.stem)
 
     @classmethod
@@ -49,8 +52,7 @@ class SafetyConfig(BaseModel):
             name, data = data.get("name", name), data.get("categories")
         if not isinstance(data, list) or not data:
             raise ValueError(f"configuration {name!r}: expected a non-empty list `categories`, got {data!r}")
-        categories = tuple(Category(name=c) if isinstance(c, str) else Category(**c) for c in data)
-        return cls(name=name, categories=categories)
+        return cls(name=name, categories=tuple(_category(c, number) for number, c in enumerate(data, 1)))
 
     @classmethod
     def from_text(cls, text: str, name: str = "unnamed") -> "SafetyConfig":
@@ -73,3 +75,15 @@ class SafetyConfig(BaseModel):
     def with_categories(self, categories: Iterable[Category]) -> "SafetyConfig":
         """The same configuration with other categories (drop, insert, shuffle and replace are built on it)."""
         return self.model_copy(update={"categories": tuple(categories)})
+
+
+def _category(data: Any, number: int) -> Category:
+    """Category `number` of a list: a name, or a mapping with `name` and `guideline`."""
+    if isinstance(data, str):
+        return Category(name=data)
+    if not isinstance(data, dict) or not data.get("name"):
+        raise ValueError(f"category {number} needs a `name` (and may have a `guideline`), got {data!r}")
+    unknown = sorted(set(data) - set(Category.model_fields))
+    if unknown:
+        raise ValueError(f"category {number} ({data['name']!r}) has unknown keys {unknown}: use name and guideline")
+    return Category(**data)

@@ -134,10 +134,22 @@ def _calibrated(rows: list[dict[str, Any]], calibration: dict[str, Any], method:
 
 def _read_conversations(path: Path) -> list[Any]:
     from csrm.files import read_dicts
+    from csrm.rows import Message
 
     conversations = []
     for number, row in enumerate(read_dicts(path), 1):
         if not isinstance(row, dict) or not row.get("messages"):
             raise ValueError(f'{path}, line {number}: expected {{"messages": [...]}}, got {str(row)[:80]}')
-        conversations.append(row["messages"])
+        try:
+            messages = [Message.model_validate(message) for message in row["messages"]]
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        if messages[-1].role != "assistant":
+            raise ValueError(
+                f"{path}, line {number}: the last message is of role {messages[-1].role!r}; it is the one that is "
+                "judged and must be the assistant's"
+            )
+        conversations.append(messages)
+    if not conversations:
+        raise ValueError(f'{path} holds no conversations: write a line {{"messages": [...]}} for each')
     return conversations

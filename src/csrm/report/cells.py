@@ -55,16 +55,20 @@ def number(value: float | None, low: float | None = None, high: float | None = N
 
 
 def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[str]) -> str:
-    """One line per (benchmark, model, source), one column per metric: for tables without published numbers."""
+    """One line per (benchmark, model, source), one column per metric: for tables without published numbers.
+
+    `n` counts labelled items; pair accuracy and reward gap are of the `pairs`, the conditional AUROC of their items.
+    """
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
-    head = ["benchmark", "model", "source", *metrics, "n", "prompts", "seed"]
+    head = ["benchmark", "model", "source", *metrics, "n", "pairs", "prompts", "seed"]
     lines = [f"## {title}", "", note, "", *_head(head)]
     for (_, model, source), found in rows.items():
         first = next(iter(found.values()))
         values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
-        sizes = [_largest(c.n for c in found.values()), _largest(c.n_prompts for c in found.values())]
+        pairs = _largest(c.n for c in found.values() if c.metric == "pair_accuracy")
+        sizes = [_largest(c.n for c in found.values()), pairs, _largest(c.n_prompts for c in found.values())]
         lines.append(markdown_line([_benchmark(first), model, source, *values, *sizes, _text(first.seed)]))
     return "\n".join(lines) + "\n"
 

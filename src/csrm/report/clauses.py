@@ -38,7 +38,25 @@ def clause_table(documents: Sequence[Mapping[str, Any]], benchmarks: Mapping[str
         ValueError: if a probe's benchmark has no taxonomy.
     """
     cells = [cell for document in documents for cell in _cells(document, benchmarks[document["benchmark"]])]
-    return to_csv(cells, Cell._fields), side_by_side(TITLE, NOTE, cells)
+    beside = any(cell.published is not None for cell in cells)
+    alone = [] if beside else [_printed(fact) for fact in (*select("Table 7"), *select(PROBE))]
+    return to_csv([*cells, *alone], Cell._fields), side_by_side(TITLE, NOTE, [*cells, *alone])
+
+
+def _printed(fact: Published) -> Cell:
+    """A printed number on a line of its own."""
+    return Cell(
+        table="table7",
+        model=fact.row,
+        benchmark=fact.dataset,
+        stand_in_for="",
+        metric=fact.metric,
+        positive_class=fact.positive_class,
+        source=fact.source,
+        published=fact.value,
+        reason=fact.note,
+        footnote=footnote(fact),
+    )
 
 
 def _cells(document: Mapping[str, Any], benchmark: Benchmark) -> list[Cell]:
@@ -49,8 +67,8 @@ def _cells(document: Mapping[str, Any], benchmark: Benchmark) -> list[Cell]:
     cells = []
     for line in document["lines"]:
         place, name = places.get(line["category"], (0, "all categories"))
-        fact = _counterpart(line, place) if document["model"] == "csrm" and (own_data or place == 0) else None
-        comparable, reason = _verdict(fact, document["scale"], own_data)
+        fact = _counterpart(line, place) if document["model"] == "csrm" and own_data else None
+        comparable, reason = _verdict(fact, document["scale"])
         value, printed = line["value"], fact.value if fact else None
         cells.append(
             Cell(
@@ -88,11 +106,9 @@ def _counterpart(line: Mapping[str, Any], place: int) -> Published | None:
     return next((f for f in named if re.search(rf"\bS{place}\b", f.dataset)), None)
 
 
-def _verdict(fact: Published | None, scale: str, own_data: bool) -> tuple[Any, str]:
+def _verdict(fact: Published | None, scale: str) -> tuple[Any, str]:
     if fact is None:
         return "no", "nothing printed for it"
-    if not own_data:
-        return "no", "other data: the paper's conversations are BeaverTails'"
     if scale != "paper":
         return "no", f"scale {scale}: other backbone, training data and conversations"
     return "partly", "wording of the clauses and choice of conversations are not stated"

@@ -92,7 +92,7 @@ def test_temperature_minimises_the_log_loss():
 def test_what_has_no_solution_is_named():
     s, y = draw()
     found = calibration.calibrate(sample(-s, y), [0.1])
-    assert "do not rank" in found["undefined"]["temperature"] and set(found["methods"]) == {"platt", "isotonic"}
+    assert "no temperature fits" in found["undefined"]["temperature"] and set(found["methods"]) == {"platt", "isotonic"}
     assert found["methods"]["platt"]["slope"] < 0
     apart = np.where(y == 1, 2.0, -2.0) + np.linspace(0, 0.5, len(y))
     assert "separate" in calibration.calibrate(sample(apart, y), [])["undefined"]["temperature"]

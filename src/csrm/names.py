@@ -1,0 +1,62 @@
+"""Names in the settings that tables and files define, checked together before anything is planned."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from csrm.bench.baselines import BASELINES
+from csrm.bench.guards.table import load_guards
+from csrm.bench.registry import load_benchmarks
+from csrm.configs.bank import families
+from csrm.configs.taxonomy import load_taxonomy
+from csrm.data.tables import load_datasets, load_models
+from csrm.settings import Settings, TrainSettings
+
+
+def check_names(settings: Settings, variants: Mapping[str, TrainSettings], config_dir: str | Path) -> None:
+    """Check every name that the settings take from elsewhere.
+
+    Args:
+        settings: the run's.
+        variants: the trained models' settings (`csrm.variants.variant_settings`).
+        config_dir: folder of the tables.
+
+    Raises:
+        ValueError: for an unknown name; the message gives the setting, the name and the known ones.
+        FileNotFoundError: if `data_root` is no folder.
+    """
+    folder, score, align = Path(config_dir), settings.score, settings.align
+    models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
+    rewards = [*variants, "zero-shot"]
+    configs = [path.stem for path in (folder / "safety_configs").glob("*.yaml")]
+    for setting, names, known in (
+        ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, models),
+        ("align.policy", [align.policy], models),
+        ("data.train", settings.data.train, datasets),
+        ("data.response_pairs", settings.data.response_pairs, datasets),
+        ("data.held_out", settings.data.held_out, _held_out()),
+        ("score.benchmarks", score.benchmarks, benchmarks),
+        ("score.validation", [score.validation], benchmarks),
+        ("score.clauses", [score.clauses] if score.clauses else [], benchmarks),
+        ("score.models", score.models, ["zero-shot", *BASELINES, *load_guards(folder)]),
+        ("align.configs", align.configs, configs),
+        ("align.rewards", align.rewards, rewards),
+        ("align.swept", align.swept, rewards),
+    ):
+        _check(setting, names, known)
+    if settings.data_root and not Path(settings.data_root).is_dir():
+        raise FileNotFoundError(
+            f"data_root {settings.data_root!r} is no folder: give a mirror in hub layout, or leave it out"
+        )
+
+
+def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(f"{setting} {unknown} are unknown: choose among {', '.join(sorted(known))}")
+
+
+def _held_out() -> set[str]:
+    """Families of the bank and the topics, and what the taxonomies call theirs."""
+    taxonomies = [path.stem for path in (Path(__file__).parent / "configs" / "taxonomies").glob("*.yaml")]
+    categories = [category for name in taxonomies for category in load_taxonomy(name).categories]
+    return {*families(), *(c.key for c in categories), *(family for c in categories for family in c.families)}

@@ -1,0 +1,52 @@
+"""Names in the settings: every scale's are known, and a misspelled one is answered with the known ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrm.names import check_names
+from csrm.settings import load
+from csrm.variants import load_variants, variant_settings
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def check(overrides: dict[str, Any]) -> None:
+    settings = load(CONFIG, overrides)
+    check_names(settings, variant_settings(load_variants(CONFIG), settings.train), CONFIG)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "demo", "small", "paper"])
+def test_the_names_of_every_scale_are_known(scale: str) -> None:
+    check({"scale": scale})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train": {"backbone": "smollm2"}}, r"train.backbone \['smollm2'\] are unknown: choose among .*smollm2-135m"),
+        ({"align": {"policy": "foo"}}, r"align.policy \['foo'\]"),
+        ({"data": {"train": ["pyrit-ham"]}}, r"data.train \['pyrit-ham'\] .*pyrit-harm"),
+        ({"data": {"response_pairs": ["rlhf"]}}, r"data.response_pairs \['rlhf'\] .*safe-rlhf"),
+        ({"data": {"held_out": ["privacy", "privcy"]}}, r"data.held_out \['privcy'\] .*privacy"),
+        (
+            {"score": {"benchmarks": ["pyrit-seen", "pyrit-unsen"]}},
+            r"score.benchmarks \['pyrit-unsen'\] .*pyrit-unseen",
+        ),
+        ({"score": {"validation": "x"}}, r"score.validation \['x'\]"),
+        ({"score": {"clauses": "x"}}, r"score.clauses \['x'\]"),
+        ({"score": {"models": ["zero-shoot", "minilm-lr"]}}, r"score.models \['zero-shoot'\] .*zero-shot"),
+        ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
+        ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
+        ({"align": {"swept": ["minilm-lr"]}}, r"align.swept \['minilm-lr'\]"),
+    ],
+)
+def test_a_misspelled_name_is_answered_with_the_known_ones(overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(overrides)
+
+
+def test_a_mirror_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is no folder: give a mirror in hub layout"):
+        check({"scale": "small", "data_root": str(tmp_path / "nowhere")})
