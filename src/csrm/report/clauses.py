@@ -17,7 +17,7 @@ NOTE = (
     "how much lower the unsafe rate and higher the reward (safe log-odds, nats) are without the category (`loo`) or "
     "with it allowed, and the same for another category that the conversation does not violate, where nothing should "
     "change. Intervals are percentile bootstraps clustered by prompt; a rate of 0 or 1 has the exact binomial interval "
-    "of its prompts."
+    "of its prompts, a change that is the same for every conversation none."
 )
 CONDITIONS = {"enforce": "Enforce only", "allow": "Allow only", "both": "Both"}
 PROBE = "Sec. 4.2 (configurability probe)"
