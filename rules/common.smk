@@ -14,7 +14,7 @@ from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
 from csrm.names import check_names
 from csrm.provenance import code_digest
-from csrm.settings import load, restore_at_exit, write_slices
+from csrm.settings import is_dry_run, load, restore_at_exit, write_slices
 from csrm.variants import (
     draw_of,
     draw_slice,
@@ -63,7 +63,7 @@ GUARDS = load_guards("config")
 if {*SCORED} & {*GUARDS} and S.score.guards is None:
     raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
 # A dry run plans with its settings and leaves those of the last run behind, which audits hash.
-if workflow.dryrun:
+if is_dry_run(sys.argv):
     restore_at_exit(S.outdir)
 write_slices(S)
 write_variant_slices(S.outdir, VARIANTS, DRAWS)

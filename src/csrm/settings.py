@@ -6,6 +6,7 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 
 import atexit
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -355,6 +356,11 @@ def write_slice(path: Path, section: Section) -> None:
 def read_slice(path: str | Path, model: type[Section]) -> Any:
     """Read one stage's slice as `model`, with the run's `seed` left out."""
     return model.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+
+
+def is_dry_run(arguments: list[str]) -> bool:
+    """Whether Snakemake's command line asks for a dry run; its own flag is not yet there while it reads the rules."""
+    return any(re.fullmatch(r"--dry-?run|-[a-zA-Z]*n[a-zA-Z]*", argument) for argument in arguments)
 
 
 def restore_at_exit(outdir: str | Path) -> None:
