@@ -12,9 +12,10 @@ from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
 from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.provenance import code_digest
-from csrm.settings import is_dry_run, load, restore_at_exit, write_slices
+from csrm.settings import load, write_slices
 from csrm.variants import (
     draw_of,
     draw_slice,

@@ -1,7 +1,6 @@
 """Settings: overlays, errors, and the files generated from the models."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,10 @@ from csrm.settings import (
     MetricSettings,
     ScoreSettings,
     Settings,
-    is_dry_run,
     load,
     merge,
     read_slice,
-    restore_at_exit,
     write_slice,
-    write_slices,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -150,34 +146,3 @@ def test_what_only_selects_is_in_no_slice(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
     write_slice(path, ScoreSettings(token_budget=100))
     assert read_slice(path, ScoreSettings).token_budget == 100
-
-
-@pytest.mark.parametrize(
-    ("line", "dry"),
-    [
-        ("snakemake -n", True),
-        ("snakemake --cores all -np", True),
-        ("snakemake --dry-run --cores 2", True),
-        ("snakemake --dryrun", True),
-        ("snakemake --cores all --config seed=1 --nolock", False),
-        ("snakemake -j 2 -k results/n", False),
-    ],
-)
-def test_a_dry_run_is_known_by_its_command_line(line: str, dry: bool) -> None:
-    assert is_dry_run(line.split()) is dry
-
-
-def test_slices_are_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ends: list[Callable[[], None]] = []
-    monkeypatch.setattr("atexit.register", ends.append)
-    write_slices(load(CONFIG, {"outdir": str(tmp_path / "run")}))
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*.yaml")}
-    restore_at_exit(tmp_path / "run")
-    write_slices(load(CONFIG, {"outdir": str(tmp_path / "run"), "metrics": {"bootstrap": 60}}))
-    (tmp_path / "run" / "config" / "extra.yaml").write_text("{}")
-    restore_at_exit(tmp_path / "other")
-    write_slices(load(CONFIG, {"outdir": str(tmp_path / "other")}))
-    for end in ends:
-        end()
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*.yaml")} == before
-    assert not (tmp_path / "other").exists()
