@@ -55,7 +55,7 @@ class LLM:
         self._backend: Callable[[Messages, Prompt], str] | None = None
         self.counts: Counter[str] = Counter()
         self.model = settings.model
-        self._weights: str | None = None
+        self._identified: str | None = None
 
     def ask(self, prompt: Prompt, parse: Callable[[dict[str, Any]], Parsed], **values: str) -> Parsed | None:
         """Fill `prompt`, complete it and parse the JSON answer; None after `retries` further failures.
@@ -107,12 +107,12 @@ class LLM:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _identity(self) -> str:
-        """The endpoint's model id, or the digest of the local folder, so that its answers move with it."""
-        if self._settings.base_url:
-            return str(self._settings.model)
-        if self._weights is None:
-            self._weights = Hashes().sha256(Path(str(self._settings.model))) or "missing"
-        return self._weights
+        """Digest of a local folder, so that its answers move with it; else the id of the endpoint's or hub's model."""
+        name = str(self._settings.model)
+        if self._identified is None:
+            digest = None if self._settings.base_url else Hashes().sha256(Path(name))
+            self._identified = digest or name
+        return self._identified
 
     def _endpoint(self) -> Callable[[Messages, Prompt], str]:
         from openai import OpenAI

@@ -283,3 +283,9 @@ def test_answers_of_a_local_model_move_with_its_folder(tiny_backbone, tmp_path):
     assert LLM(LLMSettings(model=str(tmp_path / "copy")), tmp_path / "a.jsonl").key(messages, CLASSIFY) == first
     (tmp_path / "copy" / "config.json").write_text("{}")
     assert LLM(LLMSettings(model=str(tmp_path / "copy")), tmp_path / "a.jsonl").key(messages, CLASSIFY) != first
+
+
+def test_models_of_the_hub_do_not_share_answers(tmp_path):
+    messages = CLASSIFY.messages(conversation="x", categories="y")
+    keys = {LLM(LLMSettings(model=name), tmp_path / "a.jsonl").key(messages, CLASSIFY) for name in ("org/a", "org/b")}
+    assert len(keys) == 2
