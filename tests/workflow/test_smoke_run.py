@@ -147,3 +147,11 @@ def test_a_further_seed_trains_each_variant_once_more_and_nothing_else(smoke: Fi
     assert document["models"] == ["csrm-no-sa", "csrm-no-sa+seed-1"]
     assert len(document["metrics"]["auroc"]["difference"]["by_seed"]) == 2
     assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
+
+
+def test_a_smaller_bank_is_drawn_trained_and_plotted(smoke: Finished) -> None:
+    target, option = "results/smoke/figures/variety.csv", "train={variants: [csrm, csrm-bank-10]}"
+    printed = snakemake(smoke.copy, target, *SMOKE, option)
+    assert "rule plot_variety:" in printed and "rule train_csrm:" not in printed
+    sizes = {line.rsplit(",", 1)[1] for line in (smoke.copy / target).read_text(encoding="utf-8").splitlines()[1:]}
+    assert "10" in sizes and len(sizes) == 2
