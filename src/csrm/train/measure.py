@@ -5,6 +5,7 @@ from typing import Any
 
 from csrm.settings import TrainSettings
 from csrm.train.dataset import Example, padded_tokens
+from csrm.train.launch import processes
 
 
 def measurements(
@@ -31,6 +32,7 @@ def measurements(
     operations = sum(size * operations_per_token(shape, settings, size) for size in rows)
     speed = sum(timed_rows) / seconds
     return {
+        "processes": processes(),
         "steps": settings.steps,
         "steps_timed": settings.steps - first_step,
         "sequences": sum(len(example.labels) for example in examples),

@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from csrm.files import atomic_folder
@@ -146,11 +146,12 @@ def train(
         examples: one per unit, in training order: `steps * batch_groups` of them.
         verbalizer: the answer token sets of the backbone's tokenizer.
         settings: the training slice.
-        seed: of everything random in the trainer.
+        seed: of everything random.
         scratch: folder for checkpoints and `log.jsonl`, kept until training ends.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     arguments = _arguments(settings, seed, scratch)
+    set_seed(seed)  # adapters start at random
     model, tokenizer = load_model(backbone, _weight_dtype(settings))
     use_grouped_attention(model)
     model = _trainable(model, settings)
@@ -191,6 +192,10 @@ def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return trainer.accelerator.unwrap_model(trainer.model)
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if trainer.is_deepspeed_enabled:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()  # ZeRO-3 would shard the copy as well
     model = _trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
     if trainer.is_world_process_zero():
         missing, unexpected = model.load_state_dict(state, strict=False)

@@ -49,33 +49,68 @@ def test_missing_reporter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 def test_two_processes_train_the_weights_of_one(tiny_backbone: Path, tmp_path: Path) -> None:
     """Whole runs of `csrm train`: in this process, and through the launcher of the settings."""
+    write_rows(tmp_path / "groups.jsonl", training_groups())
+    assert main(train_arguments(tmp_path, tiny_backbone, "one")) == 0
+    # `-m csrm.cli` replaces itself by the launcher
+    run(["csrm.cli", *train_arguments(tmp_path, tiny_backbone, "two", launcher=str(CONFIGS / "cpu2.yaml"))])
+    assert_same_training(tmp_path, tiny_backbone, "one", "two")
+    assert not (tmp_path / "scratch-two").exists() or not any((tmp_path / "scratch-two").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shards", "method"), [("fsdp2", "full"), ("fsdp2", "lora"), ("zero3", "full")])
+def test_sharded_training_gives_the_weights_of_one_process(
+    shards: str, method: str, tiny_backbone: Path, tmp_path: Path
+) -> None:
+    """The shipped configuration for two processes on a CPU; stopped after its checkpoint, and started again."""
+    if shards == "zero3":
+        pytest.importorskip("deepspeed", reason="pip install deepspeed to test ZeRO-3")
+    config = yaml.safe_load((CONFIGS / f"{shards}.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "launcher.yaml").write_text(yaml.safe_dump({**config, "num_processes": 2, "mixed_precision": "no"}))
+    write_rows(tmp_path / "groups.jsonl", training_groups())
+    assert main(train_arguments(tmp_path, tiny_backbone, "one", method=method)) == 0
+    options = ["--config_file", str(tmp_path / "launcher.yaml"), str(Path(__file__).with_name("sharded_on_cpu.py"))]
+    arguments = train_arguments(tmp_path, tiny_backbone, "two", checkpoint_steps=2, method=method)
+    words = ["accelerate.commands.launch", *options, *arguments]
+    marks = {launch.MARK: "test", "DS_ACCELERATOR": "cpu"}
+    assert "stopped at step 3" in run(words, **marks, CSRM_TEST_STOP_AT="3", expected=1)
+    run(words, **marks)
+    assert_same_training(tmp_path, tiny_backbone, "one", "two", steps_timed=2)
+
+
+def run(words: list[str], expected: int = 0, **variables: str) -> str:
+    """What `python -m <words>` prints, without the marks of a launcher that runs these tests."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def assert_same_training(folder: Path, backbone: Path, one: str, two: str, steps_timed: int = 4) -> None:
+    """Equal weights, which differ from the backbone's, and equal logs; the second run was of two processes."""
     import torch
     from safetensors.torch import load_file
 
-    write_rows(tmp_path / "groups.jsonl", training_groups())
-    runs = {"one": None, "two": str(CONFIGS / "cpu2.yaml")}
-    for name, launcher in runs.items():
-        arguments = train_arguments(tmp_path, tiny_backbone, name, launcher)
-        if launcher is None:
-            assert main(arguments) == 0
-        else:
-            # `-m csrm.cli` replaces itself by the launcher
-            environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK", "WORLD_SIZE")}
-            words = [sys.executable, "-m", "csrm.cli", *arguments]
-            run = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=500, check=False)
-            assert run.returncode == 0, run.stdout + run.stderr
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in runs)
-    start = load_file(tiny_backbone / "model.safetensors")
-    assert set(one) == set(two)
-    assert all(torch.allclose(one[key], two[key], atol=2e-5) for key in one)
-    assert any(not torch.allclose(one[key], start[key], atol=1e-3) for key in one)
-    logs = [log_entries(tmp_path / name / "log.jsonl") for name in runs]
+    left, right = (load_file(folder / name / "model.safetensors") for name in (one, two))
+    start = load_file(backbone / "model.safetensors")
+    assert set(left) == set(right)
+    assert all(torch.allclose(left[key], right[key], atol=2e-5) for key in left)
+    assert any(not torch.allclose(left[key], start[key], atol=1e-3) for key in left)
+    logs = [log_entries(folder / name / "log.jsonl") for name in (one, two)]
     assert len(logs[0]) == len(logs[1]) == 4
-    for left, right in zip(*logs, strict=True):
-        assert [right[key] for key in PARTS] == pytest.approx([left[key] for key in PARTS], abs=1e-4)
-    notes = [read_json(tmp_path / name / "manifest.json")["notes"] for name in runs]
-    assert notes[0]["tokens_computed"] == notes[1]["tokens_computed"] and notes[0]["steps_timed"] == 4
-    assert not (tmp_path / "scratch-two").exists() or not any((tmp_path / "scratch-two").iterdir())
+    for mine, other in zip(*logs, strict=True):
+        assert [other[key] for key in PARTS] == pytest.approx([mine[key] for key in PARTS], abs=1e-4)
+    notes = [read_json(folder / name / "manifest.json")["notes"] for name in (one, two)]
+    assert notes[0]["tokens_computed"] == notes[1]["tokens_computed"]
+    assert [note["processes"] for note in notes] == [1, 2]
+    assert [note["steps_timed"] for note in notes] == [4, steps_timed]
 
 
 PARTS = ("loss", "loss_cls", "loss_rm", "accuracy", "grad_norm", "step")
@@ -85,9 +120,9 @@ def log_entries(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def train_arguments(folder: Path, backbone: Path, name: str, launcher: str | None) -> list[str]:
+def train_arguments(folder: Path, backbone: Path, name: str, **changes: Any) -> list[str]:
     values = {"steps": 4, "batch_groups": 8, "device_groups": 2, "warmup_steps": 0, "learning_rate": 3e-3}
-    settings = TrainSettings.model_validate({**values, "dtype": "float32", "sa": False, "launcher": launcher})
+    settings = TrainSettings.model_validate({**values, "dtype": "float32", "sa": False, **changes})
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(settings.model_dump(mode="json")), encoding="utf-8")
     options = {"variant": "csrm", "groups": folder / "groups.jsonl", "backbone": backbone, "settings": path}
