@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRIC_NAMES = {"conditional_auroc": "conditional AUROC", "pair_accuracy": "pairwise accuracy"}
-LOSSES = {"loss": "total", "loss_cls": "$L_{cls}$", "loss_rm": "$L_{rm}$"}
+CURVES = {"loss": "total", "loss_cls": "$L_{cls}$", "loss_rm": "$L_{rm}$", "brier": "Brier score"}
 SMOOTHING = 0.05
 
 
@@ -98,30 +98,30 @@ def error_bars(rows: "pd.DataFrame") -> Any:
 
 
 def training_table(logs: Sequence[Path]) -> "pd.DataFrame":
-    """Losses by step, long form; a log's variant is the name of its folder."""
+    """Losses and calibration by step, long form; a log's variant is the name of its folder."""
     import pandas as pd
 
     rows = [
-        {"variant": path.parent.name, "step": int(line["step"]), "loss": loss, "value": float(line[loss])}
+        {"variant": path.parent.name, "step": int(line["step"]), "curve": curve, "value": float(line[curve])}
         for path in logs
         for line in read_dicts(path)
-        for loss in LOSSES
-        if line.get(loss) is not None
+        for curve in CURVES
+        if line.get(curve) is not None
     ]
     if not rows:
-        raise ValueError(f"no lines with {sorted(LOSSES)} in {[str(path) for path in logs]}")
-    return pd.DataFrame(rows).sort_values(["loss", "variant", "step"], ignore_index=True)
+        raise ValueError(f"no lines with {sorted(CURVES)} in {[str(path) for path in logs]}")
+    return pd.DataFrame(rows).sort_values(["curve", "variant", "step"], ignore_index=True)
 
 
 def draw_training(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """One panel a loss: raw values thin, their running mean (5 % of the steps) thick."""
-    losses = [loss for loss in LOSSES if loss in set(table["loss"])]
+    """One panel a curve: raw values thin, their running mean (5 % of the steps) thick."""
+    curves = [curve for curve in CURVES if curve in set(table["curve"])]
     variants = ordered(list(table["variant"]))
     looks = look(variants)
-    figure, axes = plt.subplots(1, len(losses), figsize=(1.2 + 2.3 * len(losses), 2.4), squeeze=False)
-    for axis, loss in zip(axes[0], losses, strict=True):
+    figure, axes = plt.subplots(1, len(curves), figsize=(1.2 + 2.3 * len(curves), 2.4), squeeze=False)
+    for axis, curve in zip(axes[0], curves, strict=True):
         for variant in variants:
-            rows = table[(table["loss"] == loss) & (table["variant"] == variant)]
+            rows = table[(table["curve"] == curve) & (table["variant"] == variant)]
             if rows["value"].abs().sum() == 0:
                 continue
             colour, dashes = looks[variant]["color"], looks[variant]["linestyle"]
@@ -130,7 +130,7 @@ def draw_training(plt: Any, table: "pd.DataFrame") -> "Figure":
             axis.plot(rows["step"], smooth, color=colour, linestyle=dashes, label=variant)
         absent = [variant for variant in variants if variant not in axis.get_legend_handles_labels()[1]]
         note = f"\n(not in {', '.join(absent)})" if absent else ""
-        axis.set(title=LOSSES[loss] + note, xlabel="optimiser step")
+        axis.set(title=CURVES[curve] + note, xlabel="optimiser step")
     axes[0, 0].set_ylabel("loss, nats")
     axes[0, 0].legend()
     return figure

@@ -59,11 +59,15 @@ class CSRMTrainer(Trainer):
         return (loss, {"log_odds": joint.log_odds}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the parts of the loss since the last log: sums per step, and the share of right labels."""
+        """Add the parts of the loss since the last log, and means over its labelled sequences.
+
+        `accuracy` is the share of right labels, `brier` the mean squared error of P(safe) = sigma(s), `p_safe` its
+        mean, `share_safe` the mean label: calibrated rewards keep the last two together.
+        """
         if "loss" in logs and self.parts:
             parts = self._over_processes(self.parts)
-            right, known = parts.pop("right"), max(1.0, parts.pop("known"))
-            logs = {**logs, **parts, "accuracy": right / known}
+            known = max(1.0, parts.pop("labelled"))
+            logs = {**logs, **{k: v if k.startswith("loss") else v / known for k, v in parts.items()}}
         self.parts = {}
         super().log(logs, *args, **kwargs)
 
@@ -85,11 +89,15 @@ class CSRMTrainer(Trainer):
 
     def _note(self, joint: JointLoss, labels: torch.Tensor) -> None:
         known = labels >= 0
+        safe, odds = (labels[known] == 1).float(), joint.log_odds[known].float()
         values = {
             "loss_cls": joint.classification,
             "loss_rm": joint.ranking,
-            "right": (((joint.log_odds > 0) == (labels == 1)) & known).sum(),
-            "known": known.sum(),
+            "accuracy": ((odds > 0) == safe.bool()).sum(),
+            "brier": (odds.sigmoid() - safe).square().sum(),
+            "p_safe": odds.sigmoid().sum(),
+            "share_safe": safe.sum(),
+            "labelled": known.sum(),
         }
         for name, value in values.items():
             self.parts[name] = self.parts.get(name, 0.0) + float(value.detach())

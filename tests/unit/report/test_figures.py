@@ -179,7 +179,7 @@ def test_panels_say_what_they_hold():
     head = {"source": "measured@demo", "value": 0.7, "low": 0.6, "high": 0.8, "metric": "conditional_auroc"}
     head |= {"benchmark": "a", "scope": "seen", "n": 9}
     rows = [{**head, "model": model, "n_prompts": prompts} for model, prompts in (("x", 4), ("y", 5))]
-    steps = [{"variant": v, "step": 1, "loss": "loss_rm", "value": value} for v, value in (("x", 1.0), ("y", 0.0))]
+    steps = [{"variant": v, "step": 1, "curve": "loss_rm", "value": value} for v, value in (("x", 1.0), ("y", 0.0))]
     point = {"config": "c", "reward": "x", "source": "measured@demo", "n": 4, "safety": 0.5, "helpfulness": 3.0}
     point |= {f"{name}_{end}": 1.0 for name in ("safety", "helpfulness") for end in ("low", "high")}
     own = [{**point, "offset": offset} for offset in (-2.0, 2.0)]
@@ -196,11 +196,11 @@ def test_panels_say_what_they_hold():
 def test_training(tmp_path):
     paths = []
     for variant in ("csrm", "csrm-no-sa"):
-        lines = [{"step": n, "loss": 2 / n, "loss_cls": 1 / n, "loss_rm": 1 / n} for n in range(1, 9)]
+        lines = [{"step": n, "loss": 2 / n, "loss_cls": 1 / n, "loss_rm": 1 / n, "brier": 1 / n} for n in range(1, 9)]
         paths.append(tmp_path / variant / "log.jsonl")
         files.write_text(paths[-1], "".join(json.dumps(line) + "\n" for line in lines))
     rows = draw(tmp_path, "training", "--logs", *paths)
-    assert len(rows) == 2 * 3 * 8
+    assert len(rows) == 2 * 4 * 8
 
 
 def test_figure4(tmp_path):

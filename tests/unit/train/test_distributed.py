@@ -113,7 +113,7 @@ def assert_same_training(folder: Path, backbone: Path, one: str, two: str, steps
     assert [note["steps_timed"] for note in notes] == [4, steps_timed]
 
 
-PARTS = ("loss", "loss_cls", "loss_rm", "accuracy", "grad_norm", "step")
+PARTS = ("loss", "loss_cls", "loss_rm", "accuracy", "brier", "p_safe", "share_safe", "grad_norm", "step")
 
 
 def log_entries(path: Path) -> list[dict[str, float]]:

@@ -3,6 +3,7 @@
 import json
 from copy import deepcopy
 from pathlib import Path
+from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,6 +114,18 @@ def test_trainer_steps_do_not_depend_on_accumulation(tiny_backbone: Path, tiny_s
         assert entries[0]["loss"] == pytest.approx(joint, abs=1e-4)
     assert losses[1] == pytest.approx(losses[0], abs=1e-3)
     assert losses[2] == pytest.approx(losses[0], abs=1e-3)
+
+
+def test_the_log_measures_calibration(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
+    options = settings(steps=1, batch_groups=24, device_groups=8)
+    train(tiny_backbone, examples(tiny_scorer, 24, options), tiny_scorer.verbalizer, options, 0, tmp_path)
+    entry = json.loads((tmp_path / "log.jsonl").read_text(encoding="utf-8"))
+    labelled = [(g, b) for g in groups(24) for b in g.branches if b.label]
+    scores = tiny_scorer.score_requests([Request(g.messages, b.config) for g, b in labelled])
+    p_safe = [score.p_safe for score in scores]
+    safe = [float(b.label == "safe") for _, b in labelled]
+    assert entry["brier"] == pytest.approx(mean((p - y) ** 2 for p, y in zip(p_safe, safe, strict=True)), abs=2e-3)
+    assert entry["p_safe"] == pytest.approx(mean(p_safe), abs=2e-3) and entry["share_safe"] == mean(safe)
 
 
 def test_the_trainer_fits_64_rows(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
