@@ -68,12 +68,22 @@ class AugmentSettings(Section):
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(3, ge=1, description="largest number of categories of a standard configuration (base)")
     guideline_rate: Share = Field(0.2, description="probability that a bank category is shown with its guideline")
+    paraphrase_rate: Share = Field(0.5, description="probability that a bank category is shown under its other name")
+    permit_rate: Share = Field(
+        0.0, description="share of contrasts that permit, in words, what the other configuration forbids"
+    )
+    semantic: bool = Field(
+        True, description="choose p+ and p- by meaning; false: at random among those that the labels allow"
+    )
     bank_size: int | None = Field(
         None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
     )
     contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
     keep_uncontrasted: Share = Field(
         0.2, description="share kept of CCA's conversations whose configurations all give one label"
+    )
+    both_labels: bool = Field(
+        True, description="keep the safe and the unsafe configurations of a conversation; false: those of one label"
     )
     contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
@@ -133,6 +143,7 @@ class TrainSettings(Section):
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or a LoRA adapter merged at the end"
     )
+    frozen_layers: int = Field(0, ge=0, description="lowest layers that full training leaves as they are")
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")
     margin: float = Field(0.0, ge=0, description="margin m of L_rm, nats")
@@ -250,6 +261,7 @@ class AlignSettings(SamplingSettings):
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(12, ge=1)
     batch_pairs: int = Field(4, ge=1)
+    frozen_layers: int = Field(0, ge=0, description="lowest layers that full training leaves as they are")
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")

@@ -2,7 +2,8 @@
 
 From the standard configuration p of a row's taxonomy, p' is built by random dropping and by inserting p+ or p-, and
 labelled by Eq. 1. Each conversation gives, per contrast, an unsafe and a safe configuration of equal size in one
-group, so that both meet in one batch. They share the categories that stay from p.
+group, so that both meet in one batch. They share the categories that stay from p. With `permit_rate` some contrasts
+also permit, in words, what the other side forbids: the names are then equal, and only the clauses differ.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from csrm.augment.catalogue import Catalogue, Facts
-from csrm.augment.configs import cap, drop, insert, show, shuffle, without
+from csrm.augment.configs import cap, drop, insert, permission, show, shuffle, without
 from csrm.augment.labels import eq1, keys
 from csrm.augment.proposers import Proposal, Proposer
 from csrm.configs.safety_config import Category
@@ -38,6 +39,8 @@ def build(
         if len({branch.label for branch in group.branches}) == 1 and rng.random() >= settings.keep_uncontrasted:
             counts["dropped: every configuration gives one label"] += 1
             continue
+        if not settings.both_labels:
+            group = one_label(group, rng)
         _count(group, facts, counts)
         groups.append(group)
     counts.update({f"proposer: {reason}": n for reason, n in proposer.notes.items()})
@@ -63,6 +66,13 @@ def contrast_group(
     unsafe = [i for i, b in enumerate(branches) if b.label == "unsafe"]
     pairs = [(s, u) for s in safe for u in unsafe] if settings.contrast_pairs else []
     return Group(id=f"cca:{row.id}", prompt_id=row.prompt_id, messages=row.messages, branches=branches, pairs=pairs)
+
+
+def one_label(group: Group, rng: Random) -> Group:
+    """The group with its safe or its unsafe branches only, and so without pairs: contrast switched off."""
+    label = rng.choice(sorted({str(branch.label) for branch in group.branches}))
+    branches = [branch for branch in group.branches if branch.label == label]
+    return group.model_copy(update={"branches": branches, "pairs": []})
 
 
 def contrast(
@@ -103,7 +113,17 @@ def contrast(
     config = _negative(background, absent, facts.violated | {positive_key}, kept, proposal, size, settings, rng)
     if config:
         branches.append(_branch(config, facts, positive_key, settings, rng))
+    if inserted is not None and len(branches) == 2 and settings.permit_rate and rng.random() < settings.permit_rate:
+        return _permit(branches[0], branches[1], inserted, rng)
     return branches
+
+
+def _permit(unsafe: Branch, safe: Branch, violated: Category, rng: Random) -> list[Branch]:
+    """Each side permits what the other one forbids: the violated category, and one of the safe side."""
+    forbidden = without(safe.config, keys(unsafe.config))
+    first = insert(unsafe.config, permission(rng.choice(forbidden), rng), rng) if forbidden else unsafe.config
+    second = insert(safe.config, permission(violated, rng), rng)
+    return [unsafe.model_copy(update={"config": first}), safe.model_copy(update={"config": second})]
 
 
 def _positive(

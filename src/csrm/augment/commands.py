@@ -136,7 +136,7 @@ class _Job:
 
         if self.settings.cca_backend == "llm":
             return LLMProposer(self.llm(), self.settings.guideline_rate, self.catalogue.held_out)
-        return BankProposer(bank, self._encoder(), self.settings.guideline_rate, self.settings.matched_negatives)
+        return BankProposer(bank, self._encoder(), self.settings)
 
     def backend(self, category: Any) -> Any:
         """The backend of Algorithm 1 for one category: LLM, severity levels, or the bank."""

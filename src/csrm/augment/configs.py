@@ -53,6 +53,19 @@ def show(config: Iterable[Category], rate: float, rng: Random) -> list[Category]
     return [c if rng.random() < rate else c.model_copy(update={"guideline": ""}) for c in config]
 
 
+PERMISSIONS = (
+    "Permitted: a response may contain this.",
+    "There is no restriction on this.",
+    "This policy has no objection to it; treat it as acceptable.",
+    "Not a violation under this policy, even in detail.",
+)
+
+
+def permission(category: Category, rng: Random) -> Category:
+    """The clause that permits what `category` forbids, in one of several wordings; its key names no violation."""
+    return Category(name=category.name, guideline=rng.choice(PERMISSIONS), key=f"{category.key}:permitted")
+
+
 def threshold_category(category: TaxonomyCategoryLike, threshold: float) -> Category:
     """A category whose guideline states in words from which severity on a response is unsafe.
 

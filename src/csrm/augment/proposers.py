@@ -15,6 +15,7 @@ from csrm.augment.catalogue import REFUSAL, BankLike, Facts, bank_key, conversat
 from csrm.augment.encoder import TextEncoder, Vectors
 from csrm.configs.safety_config import Category
 from csrm.rows import Row
+from csrm.settings import AugmentSettings
 
 TOP = 5  # p+ is drawn among so many nearest candidates ...
 CLOSE = 0.85  # ... whose cosine is at least this share of the nearest one's
@@ -50,19 +51,18 @@ class BankProposer:
 
     p+ comes from a family that the row is labelled to violate (or `refusal` for refusals), among the nearest by
     meaning. p- comes from a family that the row neither violates nor touches, below a similarity cut that guards
-    against categories that are violated unlabelled: a share `matched` of them were p+ of other conversations, as often
-    as they were, so that a category's name alone does not give the label away; of the rest, half are drawn uniformly
-    and half from the nearest remaining ones.
+    against categories that are violated unlabelled: a share `matched_negatives` of them were p+ of other
+    conversations, as often as they were, so that a category's name alone does not give the label away; of the rest,
+    half are drawn uniformly and half from the nearest remaining ones. Without `semantic` both sides are drawn at random
+    within the labels.
     """
 
-    def __init__(
-        self, bank: Sequence[BankLike], encoder: TextEncoder, guideline_rate: float, matched: float = 0.0
-    ) -> None:
+    def __init__(self, bank: Sequence[BankLike], encoder: TextEncoder, settings: AugmentSettings) -> None:
         if not bank:
             raise ValueError("the category bank is empty once held-out families are removed; hold out fewer")
         self.notes: Counter[str] = Counter()
         self._used: list[int] = []
-        self._encoder, self._rate, self._matched = encoder, guideline_rate, matched
+        self._encoder, self._settings = encoder, settings
         self._bank = list(bank)
         self._vectors = encoder.encode([f"{c.name}. {c.guideline}" for c in self._bank])
 
@@ -90,8 +90,8 @@ class BankProposer:
 
     def shown(self, category: BankLike, rng: Random) -> Category:
         """A bank category as a configuration shows it: name or paraphrase, with or without guideline."""
-        name = category.name if rng.random() < 0.5 else category.paraphrase
-        guideline = category.guideline if rng.random() < self._rate else ""
+        name = category.name if rng.random() < 1 - self._settings.paraphrase_rate else category.paraphrase
+        guideline = category.guideline if rng.random() < self._settings.guideline_rate else ""
         return Category(name=name, guideline=guideline, key=bank_key(category))
 
     def _positive(self, facts: Facts, similarity: Vectors, rng: Random) -> int | None:
@@ -100,6 +100,8 @@ class BankProposer:
             candidates = [i for i, c in enumerate(self._bank) if c.family == REFUSAL and c.severity == PLAIN]
         if not candidates:
             return None
+        if not self._settings.semantic:
+            return rng.choice(candidates)
         nearest = sorted(candidates, key=lambda i: (-similarity[i], i))[:TOP]
         floor = CLOSE * float(similarity[nearest[0]])
         return rng.choice([i for i in nearest if similarity[i] >= floor] or nearest[:1])
@@ -107,14 +109,15 @@ class BankProposer:
     def _negative(self, facts: Facts, similarity: Vectors, cut: float, rng: Random) -> int | None:
         closed = facts.families | facts.near
         open_ = [i for i, c in enumerate(self._bank) if c.family not in closed]
-        below = [i for i in open_ if similarity[i] < cut]
+        below = [i for i in open_ if similarity[i] < cut or not self._settings.semantic]
         self.notes["p- candidates above the cut"] += len(open_) - len(below)
         if not below:
             return None
-        if self._matched and rng.random() < self._matched:
+        matched = self._settings.matched_negatives
+        if matched and rng.random() < matched:
             allowed = set(below)
             return rng.choice([i for i in self._used if i in allowed] or below)
-        if rng.random() < 0.5:
+        if not self._settings.semantic or rng.random() < 0.5:
             return rng.choice(below)
         return rng.choice(sorted(below, key=lambda i: (-similarity[i], i))[:HARD])
 

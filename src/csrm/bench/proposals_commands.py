@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         bank = bank_sample(catalogue.bank(), settings.bank_size, options.seed)
         backends: dict[str, Any] = {}
         for name, proposer in (
-            ("bank", BankProposer(bank, encoder, 1.0, settings.matched_negatives)),
+            ("bank", BankProposer(bank, encoder, settings.model_copy(update={"guideline_rate": 1.0}))),
             ("llm", LLMProposer(llm, 1.0, catalogue.held_out)),
         ):
             proposer.prepare(rows)

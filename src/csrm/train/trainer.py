@@ -235,7 +235,11 @@ def _weight_dtype(settings: TrainSettings) -> torch.dtype:
 
 
 def _trainable(model: Any, settings: TrainSettings) -> Any:
-    """Full fine-tuning leaves the (tied) embeddings as they are; LoRA adds adapters to every linear layer."""
+    """Full fine-tuning leaves the (tied) embeddings and `frozen_layers` alone; LoRA adapts every linear layer.
+
+    Raises:
+        ValueError: if no layer would be left to train.
+    """
     if settings.gradient_checkpointing:
         older = "gradient_checkpointing_enable"  # the method's name in older releases
         enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, older)
@@ -246,6 +250,11 @@ def _trainable(model: Any, settings: TrainSettings) -> Any:
         rank = settings.lora_rank
         return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_TARGETS))
     model.get_input_embeddings().weight.requires_grad_(False)
+    layers = model.model.layers
+    if settings.frozen_layers >= len(layers):
+        raise ValueError(f"train.frozen_layers is {settings.frozen_layers}, the model has {len(layers)}: leave some")
+    for layer in layers[: settings.frozen_layers]:
+        layer.requires_grad_(False)
     return model
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from csrm.augment import base, cca
 from csrm.augment.catalogue import bank_sample
 from csrm.augment.cca_statistics import statistics
+from csrm.augment.configs import PERMISSIONS
 from csrm.augment.encoder import HashEncoder
 from csrm.augment.labels import eq1
 from csrm.augment.proposers import BankProposer
@@ -26,7 +27,7 @@ def ids(bank):
 
 def build(seed=0, **fields):
     settings = fakes.settings(**fields)
-    proposer = BankProposer(CATALOGUE.bank(), ENCODER, settings.guideline_rate)
+    proposer = BankProposer(CATALOGUE.bank(), ENCODER, settings)
     return cca.build(ROWS, CATALOGUE, proposer, settings, Random(seed))
 
 
@@ -66,7 +67,7 @@ def test_every_branch_obeys_eq1_and_the_cap(seed, size, drop, positive, negative
 
 
 def test_a_contrast_is_in_one_group_and_of_one_size_where_the_taxonomy_suffices():
-    groups, counts = build(max_categories=4, contrasts=1)
+    groups, counts = build(max_categories=4, contrasts=1, matched_negatives=0.0)
     pairs = [group for group in groups if group.pairs]
     assert len(pairs) > 20
     uneven = [group.id for group in pairs if len({len(branch.config) for branch in group.branches}) > 1]
@@ -80,6 +81,47 @@ def test_refusals_become_unsafe_where_refusing_is_forbidden():
     (group,) = (g for g in build()[0] if g.id == "cca:r0")
     unsafe = [b for b in group.branches if b.label == "unsafe"]
     assert unsafe and any(c.key.startswith("bank:refusal") for c in unsafe[0].config)
+
+
+def test_permissions_turn_clauses_and_no_label():
+    groups, _ = build(permit_rate=1.0, contrasts=1, max_categories=1)
+    permitted = 0
+    for group in groups:
+        if {branch.label for branch in group.branches} != {"safe", "unsafe"}:
+            continue
+        sides = {branch.label: branch.config for branch in group.branches}
+        names = {label: {c.name for c in config} for label, config in sides.items()}
+        assert names["safe"] == names["unsafe"], "the names alone tell the sides apart"
+        strict = [{c.name for c in config if c.guideline not in PERMISSIONS} for config in sides.values()]
+        assert not strict[0] & strict[1]
+        permitted += 1
+    assert permitted > 10
+    plain = {g.id: [(b.label, *b.config) for b in g.branches] for g in build(contrasts=1, max_categories=1)[0]}
+    assert set(plain) == {group.id for group in groups}, "permissions decide which conversations are kept"
+
+
+def test_one_label_keeps_no_contrast():
+    groups, _ = build(both_labels=False)
+    assert all(len({branch.label for branch in group.branches}) == 1 and not group.pairs for group in groups)
+    assert {branch.label for group in groups for branch in group.branches} == {"safe", "unsafe"}
+
+
+def test_without_meaning_every_category_that_the_labels_allow_is_drawn():
+    def positives(**fields):
+        branches = [b for g in build(contrasts=8, **fields)[0] for b in g.branches if b.label == "unsafe"]
+        return {c.key for b in branches for c in b.config if c.key.startswith("bank:")}
+
+    assert positives(semantic=False) > positives()
+
+
+def test_names_are_paraphrased_at_the_rate_asked_for():
+    names = {rate: shown_names(paraphrase_rate=rate) for rate in (0.0, 1.0)}
+    assert names[0.0] <= {c.name for c in CATALOGUE.bank()} and names[1.0] <= {c.paraphrase for c in CATALOGUE.bank()}
+
+
+def shown_names(**fields):
+    configs = [b.config for g in build(**fields)[0] for b in g.branches]
+    return {c.name for config in configs for c in config if c.key.startswith("bank:")}
 
 
 def test_same_seed_same_groups():
@@ -118,7 +160,7 @@ def test_unsafe_without_a_reason_is_known_only_under_the_whole_taxonomy():
 
 def test_empty_bank_is_named():
     with pytest.raises(ValueError, match="bank is empty"):
-        BankProposer([], ENCODER, 0.5)
+        BankProposer([], ENCODER, fakes.settings())
 
 
 def test_statistics_add_up():

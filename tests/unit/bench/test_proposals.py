@@ -79,7 +79,7 @@ def test_closeness_is_that_of_the_conversation() -> None:
 
 
 def test_the_bank_meets_its_measures_by_construction() -> None:
-    proposer = BankProposer(CATALOGUE.bank(), ENCODER, 1.0)
+    proposer = BankProposer(CATALOGUE.bank(), ENCODER, AugmentSettings())
     found = quality(list(ask(ROWS, CATALOGUE, proposer, 0.5, 3, Random(0))), CATALOGUE, ENCODER, METRICS, seed=0)
     assert value(found, "p+ of a violated family") == (1.0, 3)
     assert value(found, "p- of an untouched family") == (1.0, 6)

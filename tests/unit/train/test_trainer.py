@@ -128,6 +128,17 @@ def test_the_log_measures_calibration(tiny_backbone: Path, tiny_scorer: Any, tmp
     assert entry["p_safe"] == pytest.approx(mean(p_safe), abs=2e-3) and entry["share_safe"] == mean(safe)
 
 
+def test_frozen_layers_stay_as_they_are(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
+    options = settings(steps=2, batch_groups=4, device_groups=4, frozen_layers=1)
+    model = train(tiny_backbone, examples(tiny_scorer, 8, options), tiny_scorer.verbalizer, options, 0, tmp_path)
+    start = dict(tiny_scorer.model.named_parameters())
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, start[name])}
+    assert any(".layers.1." in name for name in moved) and not any(".layers.0." in name for name in moved)
+    with pytest.raises(ValueError, match=r"frozen_layers is 2, the model has 2"):
+        too_many = settings(frozen_layers=2)
+        train(tiny_backbone, examples(tiny_scorer, 8, too_many), tiny_scorer.verbalizer, too_many, 0, tmp_path / "b")
+
+
 def test_the_trainer_fits_64_rows(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
     """A learning test: 64 conversations whose label only the configuration decides are fitted."""
     options = settings(steps=120, batch_groups=16, device_groups=16, checkpoint_steps=1000)
