@@ -261,7 +261,6 @@ class AlignSettings(SamplingSettings):
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(12, ge=1)
     batch_pairs: int = Field(4, ge=1)
-    frozen_layers: int = Field(0, ge=0, description="lowest layers that full training leaves as they are")
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
