@@ -1,6 +1,6 @@
-# Purpose: align the policy with each reward: sample, reward, pair, DPO, generate, judge, compare, sweep.
+# Purpose: align the policy with each reward: sample, reward, pair, train by each algorithm, generate, judge, compare, sweep.
 # Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
-# Outputs: <out>/align/<config_id>/, <out>/models/policy/<reward>/<config_id>/, <out>/metrics/align/
+# Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/metrics/align/
 # Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 
@@ -135,31 +135,31 @@ rule label_preferences:
 
 
 rule train_policy:
-    """DPO of the policy on one reward's preferences (a LoRA adapter)."""
+    """The policy trained on one reward's preferences, by DPO or Reward Distillation (a LoRA adapter)."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
         preferences="<out>/align/{config_id}/preferences/{reward}.jsonl",
         settings="<out>/config/align.yaml",
     output:
-        "<out>/models/policy/{reward}/{config_id}/manifest.json",
+        "<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
     log:
-        "<out>/logs/train_policy/{reward}/{config_id}.log",
+        "<out>/logs/train_policy/{algorithm}/{reward}/{config_id}.log",
     benchmark:
-        "<out>/benchmarks/train_policy/{reward}/{config_id}.tsv"
+        "<out>/benchmarks/train_policy/{algorithm}/{reward}/{config_id}.tsv"
     priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
-        folder=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",
-        scratch=lambda w: f"{S.outdir}/scratch/policy/{w.reward}/{w.config_id}",
+        folder=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
+        scratch=lambda w: f"{S.outdir}/scratch/policy/{w.algorithm}/{w.reward}/{w.config_id}",
         seed=S.seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm train-policy --policy {params.policy} --preferences {input.preferences:q} \
+        csrm train-policy --algorithm {wildcards.algorithm} --policy {params.policy} --preferences {input.preferences:q} \
             --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
         """
 
@@ -168,21 +168,21 @@ rule generate_after:
     """Responses of the aligned policy to the test prompts."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        adapter="<out>/models/policy/{reward}/{config_id}/manifest.json",
+        adapter="<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
         prompts="<out>/align/{config_id}/prompts/test.jsonl",
         config="config/safety_configs/{config_id}.yaml",
         settings="<out>/config/align.yaml",
     output:
-        "<out>/align/{config_id}/after/{reward}.jsonl",
+        "<out>/align/{config_id}/after/{algorithm}/{reward}.jsonl",
     log:
-        "<out>/logs/generate_after/{reward}/{config_id}.log",
+        "<out>/logs/generate_after/{algorithm}/{reward}/{config_id}.log",
     priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
-        adapter=lambda w: f"{S.outdir}/models/policy/{w.reward}/{w.config_id}",
+        adapter=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
         samples=S.align.test_samples,
         seed=S.seed,
         code=ALIGN_CODE,
@@ -206,7 +206,7 @@ rule judge_responses:
     log:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
-        generated=r"before/test|after/[\w-]+",
+        generated=r"before/test|after/[\w-]+/[\w-]+",
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -225,12 +225,12 @@ rule evaluate_policy:
     """Safety, helpfulness and CoSA-Score before and after alignment, with their paired difference."""
     input:
         before="<out>/judgements/{config_id}/before/test.jsonl",
-        after="<out>/judgements/{config_id}/after/{reward}.jsonl",
+        after="<out>/judgements/{config_id}/after/{algorithm}/{reward}.jsonl",
         settings="<out>/config/metrics.yaml",
     output:
-        "<out>/metrics/align/{reward}/{config_id}.json",
+        "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
     log:
-        "<out>/logs/evaluate_policy/{reward}/{config_id}.log",
+        "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
     conda:
         "../envs/core.yaml"
     params:
@@ -242,7 +242,7 @@ rule evaluate_policy:
         exec &> >(tee {log:q})
         csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
             --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
         """
 
 

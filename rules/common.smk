@@ -113,6 +113,7 @@ wildcard_constraints:
     baseline="|".join(BASELINES),
     guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
+    algorithm="|".join(S.align.algorithms),
     reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",
 

@@ -9,7 +9,12 @@ COMPARISONS = expand(
 CALIBRATIONS = expand(
     "<out>/metrics/calibration/{model}/{benchmark}.json", model=S.score.calibrated, benchmark=LABELLED
 )
-ALIGNMENTS = expand("<out>/metrics/align/{reward}/{config_id}.json", reward=S.align.rewards, config_id=S.align.configs)
+ALIGNMENTS = expand(
+    "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
+    algorithm=S.align.algorithms,
+    reward=S.align.rewards,
+    config_id=S.align.configs,
+)
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {

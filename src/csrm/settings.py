@@ -245,19 +245,24 @@ class SamplingSettings(Section):
     top_p: float = Field(0.95, gt=0, le=1)
 
 
+PairAlgorithm = Literal["dpo", "reward-distillation"]
+
+
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
+    selection = frozenset({"configs", "rewards", "algorithms", "swept"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
     rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
+    algorithms: list[PairAlgorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
     swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
     pairs_per_prompt: int = Field(1, ge=1, description="best/worst responses paired per prompt")
     test_samples: int = Field(4, ge=1, description="generations per test prompt")
-    beta: float = Field(0.1, gt=0, description="DPO beta")
+    beta: float = Field(0.1, gt=0, description="pull to the reference policy, in every algorithm")
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(12, ge=1)
     batch_pairs: int = Field(4, ge=1)

@@ -2,13 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from csrm.configs.safety_config import SafetyConfig
 from csrm.files import read_rows, write_json, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
-from csrm.settings import AlignSettings, MetricSettings, SamplingSettings, read_slice
+from csrm.settings import AlignSettings, MetricSettings, PairAlgorithm, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
     from csrm.align.schema import Judgement, Sample
@@ -25,6 +25,8 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
 }
 
+ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation"}
+
 
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
@@ -39,6 +41,7 @@ def register(commands: Any) -> None:
     prefer_flags = ["--samples", "--scores", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
     _add(commands, "prefer", run_prefer, prefer_flags)
     train = _add(commands, "train-policy", run_train, ["--policy", "--settings", "--seed", "--output"])
+    train.add_argument("--algorithm", choices=get_args(PairAlgorithm), required=True, help="how the pairs are learnt")
     train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
     train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
@@ -46,6 +49,7 @@ def register(commands: Any) -> None:
     evaluate = _add(commands, "evaluate-policy", run_evaluate, ["--settings", "--seed", "--output"])
     for side in ("before", "after"):
         evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
+    evaluate.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
     pareto = _add(commands, "pareto", run_pareto, ["--samples", "--scores", "--settings", "--seed", "--output"])
     pareto.add_argument("--judgements", type=Path, required=True, help="judgements of the same samples")
     pareto.add_argument("--metric-settings", type=Path, help="the metrics slice (default settings if absent)")
@@ -145,7 +149,7 @@ def run_prefer(options: argparse.Namespace) -> None:
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train a LoRA adapter on the policy with DPO."""
+    """Train a LoRA adapter on the policy from preference pairs."""
     from csrm.align.dpo import train_policy
     from csrm.align.schema import Preference
 
@@ -154,9 +158,11 @@ def run_train(options: argparse.Namespace) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     with recording([options.output], inputs, settings, options.seed) as notes:
         pairs = read_rows(options.preferences, Preference)
-        trained = train_policy(options.policy, pairs, settings, options.seed, options.scratch, options.output)
+        trained = train_policy(
+            options.policy, pairs, options.algorithm, settings, options.seed, options.scratch, options.output
+        )
         write_rows(options.output / "log.jsonl", trained.log)
-        notes.update(trained.notes)
+        notes.update(trained.notes, algorithm=options.algorithm)
 
 
 def run_judge(options: argparse.Namespace) -> None:
@@ -185,7 +191,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
         result = compare(before, after, settings, options.seed)
         write_json(
             options.output,
-            {**_identity(options), "algorithm": "DPO", "seed": options.seed, "level": settings.level, **result},
+            {
+                **_identity(options),
+                "algorithm": ALGORITHMS[options.algorithm],
+                "seed": options.seed,
+                "level": settings.level,
+                **result,
+            },
         )
 
 

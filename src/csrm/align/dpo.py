@@ -1,25 +1,25 @@
-"""DPO of a LoRA adapter on the policy, from reward-ranked preference pairs.
+"""Training of a LoRA adapter on the policy from reward-ranked preference pairs: DPO, or Reward Distillation.
 
-The paper trains with Reward Distillation and REINFORCE++ (CSRM section 4.4); at demo scale the pairs that the rewards
-select are learnt with DPO (Rafailov et al. 2023, equation 7), whose loss starts at ln 2 exactly when the policy equals
-its reference. The reference is the policy with its adapter disabled; its log-probabilities are computed once.
+CoSAlign trains with DPO (Rafailov et al. 2023, equation 7), CSRM with Reward Distillation (section 4.4;
+`csrm.align.distill`). The reference is the policy with its adapter disabled; its log-probabilities are computed once.
+Both start where the policy equals its reference: DPO's loss is ln 2 there.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
 from csrm.files import read_json, write_json
-from csrm.settings import AlignSettings
+from csrm.settings import AlignSettings, PairAlgorithm
 
 MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
 MAX_DROPPED = 0.1  # largest share of pairs that may be left out
-LN2_TOLERANCE = 0.02
+MARGIN_TOLERANCE = 0.02  # nats between policy and reference before the first step
 _LOGGED = {
     "loss": "loss",
     "rewards/margins": "margin",
@@ -34,9 +34,9 @@ _LOGGED = {
 
 
 class Tokenised(NamedTuple):
-    """Pairs as token ids (prompt_ids, chosen_ids, rejected_ids), and how many were too long."""
+    """Pairs as token ids (prompt_ids, chosen_ids, rejected_ids) with their `gap`, and how many were too long."""
 
-    rows: list[dict[str, list[int]]]
+    rows: list[dict[str, Any]]
     too_long: int
 
 
@@ -69,16 +69,17 @@ def tokenise(tokenizer: Any, pairs: Sequence[Preference], max_length: int = MAX_
 def train_policy(
     policy: str | Path,
     pairs: Sequence[Preference],
+    algorithm: PairAlgorithm,
     settings: AlignSettings,
     seed: int,
     scratch: str | Path,
     output: str | Path,
     dtype: Dtype = "auto",
 ) -> Trained:
-    """Train a LoRA adapter with DPO and save it (safetensors) in `output`.
+    """Train a LoRA adapter and save it (safetensors) in `output`.
 
     Raises:
-        ValueError: if no pair is usable, or the first loss is not ln 2.
+        ValueError: if no pair is usable, or the policy differs from its reference before the first step.
     """
     import torch
     from transformers import AutoModelForCausalLM, set_seed
@@ -89,17 +90,16 @@ def train_policy(
     attention = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel takes half of a step here
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=attention)
     with completion_positions_only():
-        trainer = _trainer(model, tokenizer, data.rows, settings, seed, scratch)
+        trainer = _trainer(model, tokenizer, data.rows, algorithm, settings, seed, scratch)
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
-    initial = log[0]["loss"]
-    if abs(initial - math.log(2)) > LN2_TOLERANCE:
-        raise ValueError(f"the first DPO loss is {initial:.4f}, not ln 2: the policy differs from its reference")
+    if abs(log[0]["margin"]) > MARGIN_TOLERANCE:
+        raise ValueError(f"the first margin is {log[0]['margin']:.4f} nats: the policy differs from its reference")
     _save(trainer.model, Path(output))
     notes = {
         "pairs": len(data.rows),
         "pairs_too_long": data.too_long,
-        "initial_loss": initial,
+        "initial_loss": log[0]["loss"],
         "final_loss": log[-1]["loss"],
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "longest_pair": max(map(_length, data.rows)),
@@ -130,27 +130,29 @@ def completion_positions_only() -> Iterator[None]:
         utils._use_triton = original
 
 
-def _ids(tokenizer: Any, pair: Preference) -> dict[str, list[int]]:
+def _ids(tokenizer: Any, pair: Preference) -> dict[str, Any]:
     return {
         "prompt_ids": prompt_ids(tokenizer, pair.prompt),
         "chosen_ids": response_ids(tokenizer, pair.chosen, pair.chosen_finished),
         "rejected_ids": response_ids(tokenizer, pair.rejected, pair.rejected_finished),
+        "gap": log_reward_gap(pair.reward_chosen, pair.reward_rejected),
     }
 
 
-def _length(row: dict[str, list[int]]) -> int:
+def _length(row: dict[str, Any]) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
 def _trainer(
     model: Any,
     tokenizer: Any,
-    rows: list[dict[str, list[int]]],
+    rows: list[dict[str, Any]],
+    algorithm: PairAlgorithm,
     settings: AlignSettings,
     seed: int,
     scratch: str | Path,
 ) -> Any:
-    """TRL's DPOTrainer over pairs that are tokenised already."""
+    """TRL's DPOTrainer, or one with the distillation loss, over pairs that are tokenised already."""
     from datasets import Dataset
     from peft import LoraConfig
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -168,7 +170,10 @@ def _trainer(
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return PretokenisedDPOTrainer(
+    kind: Any = PretokenisedDPOTrainer
+    if algorithm == "reward-distillation":
+        kind = distillation_trainer(PretokenisedDPOTrainer)
+    return kind(
         model=model,
         args=_arguments(settings, seed, scratch, half=str(model.dtype) == "torch.bfloat16"),
         train_dataset=Dataset.from_list(rows),

@@ -56,8 +56,9 @@ def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
             seen.add(config)
             cells += _cells(document, BEFORE, parts["before"])
             cells += _anchors(document)
-        cells += _cells(document, reward, parts["after"])
-        cells += _cells(document, f"{reward}, after minus before", parts["difference"])
+        model = f"{reward} ({document['algorithm']})"
+        cells += _cells(document, model, parts["after"])
+        cells += _cells(document, f"{model}, after minus before", parts["difference"])
     cells.sort(key=lambda cell: cell.benchmark)
     cells += published_cells()
     return to_csv(cells, Cell._fields), side_by_side(TITLE, f"{NOTE} {EXPLAINED}", cells)
@@ -106,11 +107,17 @@ def _cell(document: Document, model: str, metric: str, value: float) -> Cell:
 
 
 def _printed(document: Document, model: str, metric: str) -> Published | None:
-    """The printed counterpart: same domain, same kind of reward, reward distillation; `ootb` before alignment."""
-    domain = DOMAINS.get(document["config"])
-    row, table = ("ootb", "Table 8") if model == BEFORE else (MODELS.get(model), "Table 5")
+    """The printed counterpart: same domain, algorithm and kind of reward; `ootb` before alignment."""
+    domain, reward = DOMAINS.get(document["config"]), document["reward"]
+    row: str | None
+    if model == BEFORE:
+        row, table, prefix = "ootb", "Table 8", ""
+    elif model == f"{reward} ({document['algorithm']})":
+        row, table, prefix = MODELS.get(reward), "Table 5", f"{document['algorithm']}: "
+    else:
+        return None
     for fact in select(table):
-        name = fact.metric.removeprefix("Reward Distillation: ")
+        name = fact.metric.removeprefix(prefix)
         if (fact.row, fact.dataset) == (row, domain) and PRINTED.get(name) == metric:
             return fact
     return None

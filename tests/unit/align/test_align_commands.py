@@ -48,7 +48,16 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     run(*prefer, "--encoder", "hash", "--output", "pairs.jsonl")
     notes = read_json("pairs.jsonl.manifest.json")["notes"]
     assert notes["pairs"] + sum(notes["dropped"].values()) == 4
-    train = ("train-policy", "--policy", tiny_policy, "--preferences", "pairs.jsonl", *common)
+    train = (
+        "train-policy",
+        "--algorithm",
+        "reward-distillation",
+        "--policy",
+        tiny_policy,
+        "--preferences",
+        "pairs.jsonl",
+        *common,
+    )
     run(*train, "--scratch", "scratch", "--output", "adapter")
     assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1]
     run(*sample, "--adapter", "adapter", "--prompts", "prompts/test.jsonl", "--output", "after.jsonl")
@@ -56,9 +65,20 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
         run("judge", "--generations", f"{name}.jsonl", *config, "--encoder", "hash", "--output", f"{name}-judged.jsonl")
     identity = ("--config-id", "no-alcohol", "--reward", "csrm", "--scale", "smoke", "--seed", "0")
     judged = ("--judgements-before", "before-judged.jsonl", "--judgements-after", "after-judged.jsonl")
-    run("evaluate-policy", *judged, "--settings", "metrics.yaml", *identity, "--output", "evaluation.json")
+    run(
+        "evaluate-policy",
+        "--algorithm",
+        "reward-distillation",
+        *judged,
+        "--settings",
+        "metrics.yaml",
+        *identity,
+        "--output",
+        "evaluation.json",
+    )
     result = read_json("evaluation.json")
     assert (result["config"], result["reward"], result["scale"]) == ("no-alcohol", "csrm", "smoke")
+    assert result["algorithm"] == "Reward Distillation"
     assert result["all"]["before"]["safety"]["n"] == 16
     inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")
     slices = ("--settings", "align.yaml", "--metric-settings", "metrics.yaml")

@@ -132,7 +132,9 @@ def test_dpo_starts_at_ln2_saves_an_adapter_and_repeats(
     import torch
 
     runs = [
-        train_policy(tiny_policy, pairs(no_alcohol), SETTINGS, 0, tmp_path / "scratch", tmp_path / str(i), "float32")
+        train_policy(
+            tiny_policy, pairs(no_alcohol), "dpo", SETTINGS, 0, tmp_path / "scratch", tmp_path / str(i), "float32"
+        )
         for i in range(2)
     ]
     assert runs[0].log[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)

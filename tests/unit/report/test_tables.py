@@ -64,7 +64,8 @@ def aligned(config="no-alcohol", reward="csrm", scale="demo"):
         "comply_always": dict.fromkeys(alignment.METRICS, 0.5),
     }
     part = {"before": {**values, "invalid": 0}, "after": values, "difference": values}
-    return {"config": config, "reward": reward, "scale": scale, "seed": 0, "all": part, "anchors": anchors}
+    head = {"config": config, "reward": reward, "algorithm": "Reward Distillation", "scale": scale, "seed": 0}
+    return {**head, "all": part, "anchors": anchors}
 
 
 def rows_of(text):
@@ -204,11 +205,13 @@ def test_table5():
     rows = rows_of(text)
     own = [r for r in rows if r["source"] == "measured@demo" and r["benchmark"] == "no-alcohol"]
     assert sum(r["model"] == alignment.BEFORE for r in own) == len(alignment.METRICS)
-    assert {"csrm", "zero-shot", "csrm, after minus before", "refusal-only"} <= {r["model"] for r in own}
+    after = "csrm (Reward Distillation)"
+    names = {after, "zero-shot (Reward Distillation)", f"{after}, after minus before", "refusal-only"}
+    assert names <= {r["model"] for r in own}
     assert {r["comparable"] for r in own} == {"no"}
     assert all(r["n"] and r["seed"] for r in own)
     arab = {(r["model"], r["metric"]): r["published"] for r in rows if r["benchmark"] == "cosapien-book-publisher"}
-    assert arab["csrm", "safety"] == "0.695" and arab[alignment.BEFORE, "safety"] == "0.56"
+    assert arab[after, "safety"] == "0.695" and arab[alignment.BEFORE, "safety"] == "0.56"
     assert sum(r["source"] == "published" for r in rows) == 105
     assert "CSRM (ours) (REINFORCE++)" in markdown or "CSRM (REINFORCE++)" in markdown
 
