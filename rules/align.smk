@@ -41,8 +41,6 @@ rule sample_responses:
         "<out>/logs/sample_responses/{config_id}.{part}.log",
     benchmark:
         "<out>/benchmarks/sample_responses/{config_id}.{part}.tsv"
-    wildcard_constraints:
-        part="train|test",
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -82,16 +80,16 @@ rule make_reward_items:
 
 
 rule score_responses:
-    """Rewards of sampled responses by one reward model."""
+    """Rewards of sampled responses by one reward model: to training prompts for pairs, to test prompts for the sweep."""
     input:
-        asked=expand("<out>/align/{{config_id}}/items/{part}.jsonl", part=["train", "test"]),
+        asked="<out>/align/{config_id}/items/{part}.jsonl",
         model=lambda w: f"{scorer(w.reward)}/manifest.json",
         settings="<out>/config/score.yaml",
         train_settings=lambda w: train_slice(w.reward),
     output:
-        expand("<out>/align/{{config_id}}/rewards/{{reward}}/{part}.jsonl", part=["train", "test"]),
+        "<out>/align/{config_id}/rewards/{reward}/{part}.jsonl",
     log:
-        "<out>/logs/score_responses/{reward}/{config_id}.log",
+        "<out>/logs/score_responses/{reward}/{config_id}.{part}.log",
     priority: 1
     conda:
         "../envs/core.yaml"

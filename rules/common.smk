@@ -114,6 +114,7 @@ wildcard_constraints:
     guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
     algorithm="|".join(S.align.algorithms),
+    part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",
 
