@@ -103,7 +103,7 @@ rule score_responses:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-            --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --served {wildcards.reward} --output {output:q}
         """
 
 

@@ -69,7 +69,7 @@ rule score_benchmark:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-            --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --served {wildcards.lm} --output {output:q}
         """
 
 

@@ -218,8 +218,21 @@ class ScoreSettings(Section):
     clauses: str | None = Field(
         "pyrit-clauses", description="clause probe of Table 7 in config/benchmarks.tsv (None: left out)"
     )
-    token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
-    tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
+    backend: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="where language models are scored: this process, a vLLM engine, or an OpenAI-compatible server",
+    )
+    base_url: str | None = Field(
+        None,
+        description="address of the server (openai), as http://localhost:8000/v1; {model}: the model's name",
+    )
+    concurrency: int = Field(16, ge=1, description="requests to the server at once (openai)")
+    retries: int = Field(5, ge=0, description="further tries of a request that failed in passing (openai)")
+    engine: dict[str, bool | int | float | str] = Field(
+        {}, description="further arguments of vllm.LLM (vllm), as {tensor_parallel_size: 8}"
+    )
+    token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass (transformers)")
+    tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens (transformers)")
     max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
     item_cap: int | None = Field(120, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
