@@ -61,8 +61,6 @@ def _vllm() -> Any:
     except ImportError as error:
         raise ValueError(f"score.backend vllm needs the package vllm ({error}): install it, {HINT}") from None
     if not hasattr(vllm.SamplingParams(), "logprob_token_ids"):
-        raise ValueError(
-            f"score.backend vllm: vLLM {vllm.__version__} has no SamplingParams.logprob_token_ids: install a newer one, "
-            + HINT
-        )
+        lacks = f"vLLM {vllm.__version__} has no SamplingParams.logprob_token_ids"
+        raise ValueError(f"score.backend vllm: {lacks}: install a newer one, {HINT}")
     return vllm

@@ -1,4 +1,4 @@
-"""Scoring by an OpenAI-compatible server: vLLM's, llama.cpp's, or any other whose completions echo log-probabilities."""
+"""Scoring by an OpenAI-compatible server: vLLM's, llama.cpp's, or any that echoes log-probabilities."""
 
 import json
 import os
@@ -42,7 +42,7 @@ class ServerBackend:
         self.verbalizer, self.concurrency = verbalizer, settings.concurrency
         self.tokens = [*verbalizer.safe, *verbalizer.unsafe]
         self.ways: Counter[str] = Counter()
-        key = os.environ.get(KEY, "none")
+        key = os.environ.get(KEY) or "none"
         self._client = openai.OpenAI(base_url=self.url, api_key=key, max_retries=settings.retries)
         self.served = self._find(names)
         self.model = self.served["id"]
@@ -142,7 +142,5 @@ class ServerBackend:
         if isinstance(error, openai.APIStatusError):
             said = error.response.text[:300]
             return ServerError(f"score.base_url {self.url} answers {error.status_code}: {said}; needed: {NEEDED}")
-        cause = f"{type(error).__name__} after all of score.retries"
-        return ServerError(
-            f"score.base_url {self.url} does not answer ({cause}): start the server or correct the address"
-        )
+        advice = "start the server or correct the address"
+        return ServerError(f"score.base_url {self.url} does not answer, {type(error).__name__}: {advice}")
