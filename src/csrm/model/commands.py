@@ -20,6 +20,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     items.add_argument("--items", nargs="+", type=Path, required=True)
     items.add_argument("--settings", type=Path, required=True, help="slice of the scoring settings")
     items.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
+    items.add_argument("--backend-settings", type=Path, help="slice: where to score (default: in this process)")
     items.add_argument("--served", metavar="NAME", help="name under which a server serves the model (backend openai)")
     items.add_argument("--output", nargs="+", type=Path, required=True, help="one file of scores per file of items")
     items.set_defaults(run=run_score_items)
@@ -58,11 +59,14 @@ def run_score_items(options: argparse.Namespace) -> None:
     from csrm.model.scorer import CSRM, Request
     from csrm.provenance import recording
     from csrm.rows import Item, ScoreRow
-    from csrm.settings import ScoreSettings, TrainSettings, read_slice
+    from csrm.settings import BackendSettings, ScoreSettings, TrainSettings, read_slice
 
     if len(options.items) != len(options.output):
         raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
-    settings = read_slice(options.settings, ScoreSettings)
+    settings: ScoreSettings = read_slice(options.settings, ScoreSettings)
+    if options.backend_settings:
+        place = read_slice(options.backend_settings, BackendSettings)
+        settings = settings.model_copy(update=place.model_dump())
     asked: TrainSettings = read_slice(options.train_settings, TrainSettings)
     model = CSRM.open(options.model, settings, asked.section_order, asked.verbalizer, options.served)
     for source, output in zip(options.items, options.output, strict=True):

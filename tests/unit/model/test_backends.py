@@ -15,7 +15,7 @@ from csrm.model.backends.server import ServerBackend, ServerError
 from csrm.model.scorer import CSRM, Request
 from csrm.model.verbalizer import Verbalizer
 from csrm.rows import Message
-from csrm.settings import ScoreSettings, TrainSettings, write_slice
+from csrm.settings import ScoreSettings, Settings, write_slices
 
 ANSWERS = ("a gin and tonic", "under the mat", "no", "walk the dog, then feed it")
 POLICIES = (["Alcohol", "Privacy"], ["Pets"], [])
@@ -134,14 +134,15 @@ def test_commands_score_by_a_server(root: Path, tiny_backbone: Path, tiny_scorer
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     item = {"id": "1", "prompt_id": "1", "messages": turns, "config": [{"name": "Pets"}], "subset": "all"}
     items.write_text(json.dumps(item) + "\n")
-    write_slice(tmp_path / "train.yaml", TrainSettings())
     with serving(tiny_scorer.model, name=tiny_backbone.name) as server:
         remote = ["--backend", "openai", "--base-url", server.url]
         assert main([*asked, str(tmp_path / "direct")]) == 0
         assert main([*asked, str(tmp_path / "served"), *remote]) == 0
-        write_slice(tmp_path / "score.yaml", settings(server.url.replace("v1", "{model}")))
+        place = settings(server.url.replace("v1", "{model}"))
+        write_slices(Settings(outdir=str(tmp_path), score=place))
         score = ["score-items", "--model", str(tiny_backbone), "--items", str(items), "--served", tiny_backbone.name]
-        score += ["--settings", str(tmp_path / "score.yaml"), "--train-settings", str(tmp_path / "train.yaml")]
+        for option, stage in (("settings", "score"), ("train-settings", "train"), ("backend-settings", "backend")):
+            score += [f"--{option}", str(tmp_path / "config" / f"{stage}.yaml")]
         assert main([*score, "--output", str(tmp_path / "scores.jsonl")]) == 0
     direct, served = (
         [json.loads(line)["log_odds"] for line in (tmp_path / name).read_text().splitlines()]
