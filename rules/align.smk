@@ -86,6 +86,7 @@ rule score_responses:
         model=lambda w: f"{scorer(w.reward)}/manifest.json",
         settings="<out>/config/score.yaml",
         train_settings=lambda w: train_slice(w.reward),
+        place=ancient("<out>/config/backend.yaml"),
     output:
         "<out>/align/{config_id}/rewards/{reward}/{part}.jsonl",
     log:
@@ -101,7 +102,8 @@ rule score_responses:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-            --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --backend-settings {input.place:q} \
+            --served {wildcards.reward} --output {output:q}
         """
 
 

@@ -53,6 +53,7 @@ rule score_benchmark:
         model=lambda w: f"{scorer(w.lm)}/manifest.json",
         settings="<out>/config/score.yaml",
         train_settings=lambda w: train_slice(w.lm),
+        place=ancient("<out>/config/backend.yaml"),
     output:
         "<out>/scores/{lm}/{benchmark}.jsonl",
     log:
@@ -69,7 +70,8 @@ rule score_benchmark:
         r"""
         exec &> >(tee {log:q})
         csrm score-items --model {params.model} --items {input.asked:q} --settings {input.settings:q} \
-            --train-settings {input.train_settings:q} --output {output:q}
+            --train-settings {input.train_settings:q} --backend-settings {input.place:q} \
+            --served {wildcards.lm} --output {output:q}
         """
 
 

@@ -1,6 +1,7 @@
 # Purpose: backbones as plain folders, and the CSRM variants.
 # Inputs:  data/raw/<model>/, <out>/augmented/<draw>/*.jsonl
 # Outputs: <out>/models/backbone/<model>/, <out>/models/csrm/<variant>/
+TRAINED_WITH = [f"model/{part}.py" for part in ("attention", "device", "reward", "scorer", "tree", "verbalizer")]
 MADE = [m for m in MODELS.values() if m.format != "folder"]
 
 
@@ -77,7 +78,7 @@ rule train_csrm:
         folder=lambda w: f"{S.outdir}/models/csrm/{w.variant}",
         scratch=f"{S.outdir}/scratch",
         seed=S.seed,
-        code=code_digest("train", "model", "configs/render.py", "augment/mix.py"),
+        code=code_digest("train", *TRAINED_WITH, "configs/render.py", "augment/mix.py"),
     shell:
         r"""
         exec &> >(tee {log:q})

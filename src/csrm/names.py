@@ -9,6 +9,7 @@ from csrm.bench.registry import load_benchmarks
 from csrm.configs.bank import families
 from csrm.configs.taxonomy import load_taxonomy
 from csrm.data.tables import load_datasets, load_models
+from csrm.model.backends.address import server_address
 from csrm.settings import Settings, TrainSettings
 
 
@@ -21,7 +22,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         config_dir: folder of the tables.
 
     Raises:
-        ValueError: for an unknown name; the message gives the setting, the name and the known ones.
+        ValueError: for an unknown name; the message gives the setting, the name and the known ones. For an address
+            of a server that cannot be used.
         FileNotFoundError: if `data_root` is no folder.
     """
     folder, score, align = Path(config_dir), settings.score, settings.align
@@ -43,6 +45,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.swept", align.swept, rewards),
     ):
         _check(setting, names, known)
+    if score.backend == "openai":
+        server_address(score, "csrm")
     if settings.data_root and not Path(settings.data_root).is_dir():
         raise FileNotFoundError(
             f"data_root {settings.data_root!r} is no folder: give a mirror in hub layout, or leave it out"

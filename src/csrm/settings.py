@@ -198,10 +198,31 @@ class TrainSettings(Section):
         return self
 
 
-class ScoreSettings(Section):
+class BackendSettings(Section):
+    """Where language models are scored; the scores are the same, so that a change of it reruns nothing."""
+
+    backend: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="where language models are scored: this process, a vLLM engine, or an OpenAI-compatible server",
+    )
+    base_url: str | None = Field(
+        None,
+        description="address of the server (openai), as http://localhost:8000/v1; {model}: the model's name",
+    )
+    concurrency: int = Field(16, ge=1, description="requests to the server at once (openai)")
+    retries: int = Field(5, ge=0, description="further tries of a request that failed in passing (openai)")
+    engine: dict[str, bool | int | float | str] = Field(
+        {}, description="further arguments of vllm.LLM (vllm), as {tensor_parallel_size: 8}"
+    )
+
+
+class ScoreSettings(BackendSettings):
     """Scoring of benchmark items."""
 
-    selection = frozenset({"models", "benchmarks", "guards", "validation", "calibrated", "clauses", "item_cap"})
+    selection = frozenset(
+        {"models", "benchmarks", "guards", "validation", "calibrated", "clauses", "item_cap"}
+        | BackendSettings.model_fields.keys()
+    )
     models: list[str] = Field(
         ["zero-shot", "minilm-similarity", "minilm-lr", "tfidf-lr"],
         description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
@@ -218,8 +239,8 @@ class ScoreSettings(Section):
     clauses: str | None = Field(
         "pyrit-clauses", description="clause probe of Table 7 in config/benchmarks.tsv (None: left out)"
     )
-    token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass")
-    tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens")
+    token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass (transformers)")
+    tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens (transformers)")
     max_length: int = Field(1024, ge=16, description="longest rendered input, tokens; longer ones are cut and counted")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
     item_cap: int | None = Field(120, ge=1, description="at most so many items a benchmark (whole prompts; None: all)")
@@ -351,10 +372,14 @@ def write_slices(settings: Settings) -> None:
     """Write each stage's settings to `<outdir>/config/<stage>.yaml`, untouched where nothing changed.
 
     What only selects (which models, which benchmarks, how many items) is left out: a rule that needs it has it as a
-    parameter, so that naming one more model scores that model and nothing else.
+    parameter, so that naming one more model scores that model and nothing else. Where models are scored is a slice of
+    its own, `backend.yaml`.
     """
+    folder = Path(settings.outdir) / "config"
     for stage in STAGES:
-        write_slice(Path(settings.outdir) / "config" / f"{stage}.yaml", getattr(settings, stage))
+        write_slice(folder / f"{stage}.yaml", getattr(settings, stage))
+    place = settings.score.model_dump(include=set(BackendSettings.model_fields))
+    write_slice(folder / "backend.yaml", BackendSettings.model_validate(place))
 
 
 def write_slice(path: Path, section: Section) -> None:

@@ -55,7 +55,7 @@ def _section(settings: BaseModel, indent: str) -> Iterator[str]:
         if nested:
             yield f"{indent}{name}:"
             yield from _section(value, indent + "  ")
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and value:
             yield f"{indent}{name}:"
             yield from (f"{indent}  {key}: {_flow(item)}" for key, item in value.items())
         else:

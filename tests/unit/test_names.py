@@ -37,6 +37,12 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ({"score": {"validation": "x"}}, r"score.validation \['x'\]"),
         ({"score": {"clauses": "x"}}, r"score.clauses \['x'\]"),
         ({"score": {"models": ["zero-shoot", "minilm-lr"]}}, r"score.models \['zero-shoot'\] .*zero-shot"),
+        ({"score": {"backend": "openai"}}, r"openai needs score.base_url: give the server's, such as http://localhost"),
+        ({"score": {"backend": "openai", "base_url": "localhost:8000"}}, r"'localhost:8000' is no http address"),
+        (
+            {"score": {"backend": "openai", "base_url": "http://me:pw@host/v1"}},
+            r"holds a user or password",
+        ),
         ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
         ({"align": {"swept": ["minilm-lr"]}}, r"align.swept \['minilm-lr'\]"),
@@ -50,3 +56,9 @@ def test_a_misspelled_name_is_answered_with_the_known_ones(overrides: dict[str, 
 def test_a_mirror_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is no folder: give a mirror in hub layout"):
         check({"scale": "small", "data_root": str(tmp_path / "nowhere")})
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(ValueError) as caught:
+        check({"score": {"backend": "openai", "base_url": "http://me:secret@host/v1"}})
+    assert "secret" not in str(caught.value)

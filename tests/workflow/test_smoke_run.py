@@ -97,6 +97,11 @@ def test_a_setting_reruns_its_own_stage(option: str, runs: str, rests: str, smok
     assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
 
 
+def test_where_models_are_scored_reruns_nothing(smoke: Finished) -> None:
+    option = "score={backend: openai, base_url: 'http://localhost:8000/v1'}"
+    assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE, option)
+
+
 def test_audit_holds(smoke: Finished) -> None:
     for name in ("figures/figure5.pdf", "tables/table5.csv"):
         result = run(smoke.copy, "csrm", "audit", str(smoke.results / name))

@@ -20,6 +20,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     items.add_argument("--items", nargs="+", type=Path, required=True)
     items.add_argument("--settings", type=Path, required=True, help="slice of the scoring settings")
     items.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
+    items.add_argument("--backend-settings", type=Path, help="slice: where to score (default: in this process)")
+    items.add_argument("--served", metavar="NAME", help="name under which a server serves the model (backend openai)")
     items.add_argument("--output", nargs="+", type=Path, required=True, help="one file of scores per file of items")
     items.set_defaults(run=run_score_items)
 
@@ -28,6 +30,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--config", action="append", required=True, help="YAML, JSON or text file; may be repeated")
     score.add_argument("--model", default="results/models/csrm/csrm", help="model folder (default: %(default)s)")
     score.add_argument("--dtype", choices=("float32", "bfloat16", "auto"), default="float32")
+    score.add_argument("--backend", choices=("transformers", "vllm", "openai"), default="transformers")
+    score.add_argument("--base-url", metavar="URL", help="address of the server (backend openai)")
+    score.add_argument("--served", metavar="NAME", help="name that the server gives the model (default: its folder)")
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
     methods = ("temperature", "platt", "isotonic")
     score.add_argument("--method", choices=methods, default="platt", help="with --calibration (default: %(default)s)")
@@ -54,27 +59,28 @@ def run_score_items(options: argparse.Namespace) -> None:
     from csrm.model.scorer import CSRM, Request
     from csrm.provenance import recording
     from csrm.rows import Item, ScoreRow
-    from csrm.settings import ScoreSettings, TrainSettings, read_slice
+    from csrm.settings import BackendSettings, ScoreSettings, TrainSettings, read_slice
 
     if len(options.items) != len(options.output):
         raise ValueError(f"{len(options.items)} files of items but {len(options.output)} outputs: give one output each")
-    settings = read_slice(options.settings, ScoreSettings)
+    settings: ScoreSettings = read_slice(options.settings, ScoreSettings)
+    if options.backend_settings:
+        place = read_slice(options.backend_settings, BackendSettings)
+        settings = settings.model_copy(update=place.model_dump())
     asked: TrainSettings = read_slice(options.train_settings, TrainSettings)
-    model = CSRM.from_pretrained(
-        options.model, settings.dtype, asked.section_order, settings.max_length, asked.verbalizer
-    )
+    model = CSRM.open(options.model, settings, asked.section_order, asked.verbalizer, options.served)
     for source, output in zip(options.items, options.output, strict=True):
         inputs = {"items": source, "model": options.model, "settings": options.settings}
         with recording([output], inputs, settings) as notes:
             items = read_rows(source, Item)
             requests = [Request(item.messages, item.config) for item in items]
-            scores = model.score_requests(requests, settings.token_budget, settings.tree_length, progress=True)
+            scores = model.score_requests(requests, progress=True)
             rows = [
                 ScoreRow(id=item.id, log_odds=score.log_odds, n_tokens=score.n_tokens, truncated=score.truncated)
                 for item, score in zip(items, scores, strict=True)
             ]
             notes.update(rows=write_rows(output, rows), truncated=sum(row.truncated for row in rows))
-            notes.update(section_order=model.order, dtype=str(model.model.dtype))
+            notes.update(section_order=model.order, **model.backend.describe())
 
 
 def run_score(options: argparse.Namespace) -> None:
@@ -87,13 +93,15 @@ def run_score(options: argparse.Namespace) -> None:
     from csrm.configs.safety_config import SafetyConfig
     from csrm.files import write_rows
     from csrm.model.scorer import CSRM
+    from csrm.settings import ScoreSettings
 
     conversations = _read_conversations(options.conversations)
     configs = [SafetyConfig.load(path) for path in options.config]
     if not Path(options.model).exists():
         raise FileNotFoundError(f"model folder {options.model} does not exist: run `make reproduce` or give --model")
     calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
-    grid = CSRM.from_pretrained(options.model, options.dtype).score_many(conversations, configs)
+    settings = ScoreSettings(dtype=options.dtype, backend=options.backend, base_url=options.base_url)
+    grid = CSRM.open(options.model, settings, name=options.served).score_many(conversations, configs)
     rows: list[dict[str, Any]] = [
         {"conversation": n, "config": config.name, **score._asdict()}
         for n, scores in enumerate(grid)

@@ -33,10 +33,21 @@ def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
     Raises:
         FileNotFoundError: if the folder holds no `config.json`.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return model.to(device()), tokenizer
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """Tokenizer of a plain Hugging Face folder.
+
+    Raises:
+        FileNotFoundError: if the folder holds no `config.json`.
+    """
+    from transformers import AutoTokenizer
 
     if Path(folder).exists() and not (Path(folder) / "config.json").exists():
         raise FileNotFoundError(f"{folder} holds no config.json: expected a Hugging Face model folder")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    return model.to(device()), tokenizer
+    return AutoTokenizer.from_pretrained(folder)

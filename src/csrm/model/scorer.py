@@ -2,23 +2,21 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.model.attention import use_grouped_attention
-from csrm.model.device import inference_dtype, load_model
-from csrm.model.reward import answer_logits, encode_request, safe_log_odds
-from csrm.model.tree import Tree, TreeBatch, build_tree, collate
+from csrm.model.backends import Backend, open_backend
+from csrm.model.backends.local import TransformersBackend
+from csrm.model.device import inference_dtype, load_model, load_tokenizer
+from csrm.model.reward import encode_request
 from csrm.model.verbalizer import Verbalizer, resolve_verbalizer
 from csrm.rows import Message
-from csrm.settings import DType, SectionOrder, TrainSettings, VerbalizerSettings
+from csrm.settings import DType, ScoreSettings, SectionOrder, TrainSettings, VerbalizerSettings
 
 Conversation = Sequence[Message | dict[str, str]]
-Rows = list[tuple[Tree, list[int]]]  # prefix trees, each with the indices of its sequences
 
 
 class Score(NamedTuple):
@@ -51,16 +49,35 @@ def model_card(settings: TrainSettings, variant: str) -> dict[str, Any]:
 
 
 class CSRM:
-    """A configurable reward model; any causal language model can be loaded as a zero-shot one."""
+    """A configurable reward model; any causal language model can be loaded as a zero-shot one.
+
+    Args:
+        backend: what reads the answer; a causal language model is scored in this process.
+        tokenizer: the model's.
+        order: order of the prompt's sections.
+        max_length: longest rendered input, tokens.
+        verbalizer: answer tokens.
+    """
 
     def __init__(
-        self, model: Any, tokenizer: Any, order: SectionOrder, max_length: int, verbalizer: Verbalizer
+        self, backend: Any, tokenizer: Any, order: SectionOrder, max_length: int, verbalizer: Verbalizer
     ) -> None:
-        self.model = model.eval()
+        if not hasattr(backend, "log_odds"):
+            backend = TransformersBackend(backend.eval(), verbalizer, tokenizer.pad_token_id or 0)
+        self.backend: Backend = backend
         self.tokenizer = tokenizer
         self.order = order
         self.max_length = max_length
         self.verbalizer = verbalizer
+
+    @property
+    def model(self) -> Any:
+        """The model in memory, of a scorer in this process.
+
+        Raises:
+            AttributeError: if the model runs elsewhere.
+        """
+        return self.backend.model  # type: ignore[attr-defined]
 
     @classmethod
     def from_pretrained(
@@ -80,14 +97,39 @@ class CSRM:
             max_length: longest rendered input, tokens.
             verbalizer: used when the folder holds no `csrm.json` (default: the paper's words), like the order.
         """
-        model, tokenizer = load_model(folder, inference_dtype(dtype))
+        settings = ScoreSettings(dtype=dtype, max_length=max_length)
+        return cls.open(folder, settings, section_order, verbalizer)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        settings: ScoreSettings,
+        section_order: SectionOrder = "conversation-first",
+        verbalizer: VerbalizerSettings | None = None,
+        name: str | None = None,
+    ) -> "CSRM":
+        """A scorer on the backend that the settings name; see `from_pretrained`.
+
+        Args:
+            folder: the model; a backend that runs elsewhere takes the tokenizer and `csrm.json` from it.
+            settings: backend, number format and limits.
+            section_order: used when the folder holds no `csrm.json`.
+            verbalizer: used when the folder holds no `csrm.json`.
+            name: name under which a server serves the model (None: the folder's path or name).
+        """
+        section_order, verbalizer = _card(Path(folder), section_order, verbalizer)
+        if settings.backend != "transformers":
+            tokenizer = load_tokenizer(folder)
+            answers = resolve_verbalizer(tokenizer, verbalizer)
+            served = open_backend(folder, settings, answers, name)
+            return cls(served, tokenizer, section_order, settings.max_length, answers)
+        model, tokenizer = load_model(folder, inference_dtype(settings.dtype))
         use_grouped_attention(model)
-        path = Path(folder) / "csrm.json"
-        if path.exists():
-            card = json.loads(path.read_text(encoding="utf-8"))
-            section_order = card["section_order"]
-            verbalizer = VerbalizerSettings.model_validate(card.get("verbalizer", {}))
-        return cls(model, tokenizer, section_order, max_length, resolve_verbalizer(tokenizer, verbalizer))
+        answers = resolve_verbalizer(tokenizer, verbalizer)
+        limits = (settings.token_budget, settings.tree_length)
+        backend = TransformersBackend(model.eval(), answers, tokenizer.pad_token_id or 0, *limits)
+        return cls(backend, tokenizer, section_order, settings.max_length, answers)
 
     def score(self, conversation: Conversation, config: SafetyConfig | str | Path) -> Score:
         """Reward of the last message of `conversation` under `config` (a configuration, or the path of one)."""
@@ -102,34 +144,18 @@ class CSRM:
         scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded])
         return [scores[i : i + len(loaded)] for i in range(0, len(scores), max(1, len(loaded)))]
 
-    def score_requests(
-        self, requests: Sequence[Request], token_budget: int = 4096, tree_length: int = 768, progress: bool = False
-    ) -> list[Score]:
-        """Score requests in their order; neighbours that start alike share the computation of their prefix.
+    def score_requests(self, requests: Sequence[Request], progress: bool = False) -> list[Score]:
+        """Score requests in their order.
 
         Args:
             requests: what to judge.
-            token_budget: padded tokens in one forward pass; bounds memory.
-            tree_length: longest row of shared prefixes, tokens.
             progress: show a progress bar over requests.
         """
         encoded = [
             encode_request(self.tokenizer, r.messages, r.categories, self.order, self.max_length) for r in requests
         ]
-        rows = _rows([e.tokens for e in encoded], tree_length)
-        log_odds = [math.nan] * len(requests)
-        for batch in _bar(_batches(rows, token_budget), len(requests), progress):
-            values = self._forward([tree for tree, _ in batch])
-            for index, value in zip([i for _, members in batch for i in members], values, strict=True):
-                log_odds[index] = value
+        log_odds = self.backend.log_odds([e.tokens for e in encoded], progress)
         return [_score(s, len(e.tokens), e.cut > 0) for s, e in zip(log_odds, encoded, strict=True)]
-
-    @torch.inference_mode()
-    def _forward(self, trees: list[Tree]) -> list[float]:
-        batch = collate(trees, self.tokenizer.pad_token_id or 0)
-        logits = answer_logits(self.model, TreeBatch(*(t.to(self.model.device) for t in batch)))
-        values: list[float] = safe_log_odds(logits, self.verbalizer).tolist()
-        return values
 
 
 def _score(log_odds: float, n_tokens: int, truncated: bool) -> Score:
@@ -137,49 +163,12 @@ def _score(log_odds: float, n_tokens: int, truncated: bool) -> Score:
     return Score(log_odds, p_safe, "safe" if log_odds > 0 else "unsafe", n_tokens, truncated)
 
 
-def _rows(sequences: Sequence[list[int]], limit: int) -> Rows:
-    """Sequences in lexicographic order, so that shared prefixes are neighbours, laid out in rows of bounded length."""
-    rows: Rows = []
-    members: list[int] = []
-    size = 0
-    for index in sorted(range(len(sequences)), key=lambda i: sequences[i]):
-        shared = _common(sequences[members[-1]], sequences[index]) if members else 0
-        extra = len(sequences[index]) - shared
-        if members and (size + extra > limit or shared < len(sequences[index]) // 4):
-            rows.append((build_tree([sequences[i] for i in members]), members))
-            members, size, extra = [], 0, len(sequences[index])
-        members.append(index)
-        size += extra
-    if members:
-        rows.append((build_tree([sequences[i] for i in members]), members))
-    return rows
-
-
-def _common(left: list[int], right: list[int]) -> int:
-    length = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
-
-
-def _batches(rows: Rows, budget: int) -> Iterable[Rows]:
-    """Rows by falling length, as many a batch as the padded budget allows."""
-    batch: Rows = []
-    for row in sorted(rows, key=lambda r: -len(r[0])):
-        if batch and (len(batch) + 1) * len(batch[0][0]) > budget:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _bar(batches: Iterable[Rows], total: int, show: bool) -> Iterable[Rows]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="item", disable=not show) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(sum(len(members) for _, members in batch))
+def _card(
+    folder: Path, order: SectionOrder, verbalizer: VerbalizerSettings | None
+) -> tuple[SectionOrder, VerbalizerSettings | None]:
+    """Section order and answer words that the folder's model was trained with, else those given."""
+    path = folder / "csrm.json"
+    if not path.exists():
+        return order, verbalizer
+    card = json.loads(path.read_text(encoding="utf-8"))
+    return card["section_order"], VerbalizerSettings.model_validate(card.get("verbalizer", {}))

@@ -1,6 +1,7 @@
 """Prefix trees: exact layout, and scores equal to those of separate sequences whatever the company."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from csrm.configs.safety_config import SafetyConfig
 from csrm.model.reward import answer_logits, encode_request, safe_log_odds
-from csrm.model.scorer import Request
+from csrm.model.scorer import CSRM, Request
 from csrm.model.tree import build_tree, collate
 from csrm.rows import Message
 
@@ -62,7 +63,9 @@ def test_scores_do_not_depend_on_company(tiny_scorer: Any, order: Any) -> None:
             logits = tiny_scorer.model(torch.tensor([tokens])).logits[0, -1]
         alone.append(safe_log_odds(logits, tiny_scorer.verbalizer).item())
     for budget in (64, 700, 100_000):
-        together = [s.log_odds for s in tiny_scorer.score_requests(requests(), token_budget=budget)]
+        backend = replace(tiny_scorer.backend, token_budget=budget)
+        scorer = CSRM(backend, tiny_scorer.tokenizer, order, 1024, tiny_scorer.verbalizer)
+        together = [s.log_odds for s in scorer.score_requests(requests())]
         assert together == pytest.approx(alone, abs=1e-4)
     shuffled = list(reversed(requests()))
     assert [s.log_odds for s in tiny_scorer.score_requests(shuffled)][::-1] == pytest.approx(alone, abs=1e-4)

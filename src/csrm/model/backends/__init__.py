@@ -1,0 +1,59 @@
+"""Where the answer tokens' probabilities come from: this process, a vLLM engine, or an OpenAI-compatible server.
+
+All backends read the same token ids, rendered and tokenised by `csrm.model.reward.encode_request`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from csrm.model.verbalizer import Verbalizer
+from csrm.settings import ScoreSettings
+
+TokenIds = Sequence[int]
+
+
+class Backend(Protocol):
+    """Reads the reward of tokenised requests."""
+
+    def log_odds(self, prompts: Sequence[TokenIds], progress: bool = False) -> list[float]:
+        """Safe log-odds (nats) of the token that follows each prompt, in their order.
+
+        Args:
+            prompts: N sequences of token ids, each ending where the verdict is read.
+            progress: show a progress bar over prompts.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of the backend."""
+
+
+def open_backend(
+    folder: str | Path, settings: ScoreSettings, verbalizer: Verbalizer, name: str | None = None
+) -> Backend:
+    """The backend that the settings name, other than this process's transformers.
+
+    Args:
+        folder: the model; a server must serve these weights.
+        settings: `backend` and what belongs to it.
+        verbalizer: answer tokens.
+        name: name under which a server serves the model (None: the folder's path or name).
+    """
+    if settings.backend == "vllm":
+        from csrm.model.backends.engine import EngineBackend
+
+        return EngineBackend(folder, settings, verbalizer)
+    from csrm.model.backends.server import ServerBackend
+
+    return ServerBackend(settings, verbalizer, [name] if name else [str(folder), Path(folder).name])
+
+
+def safe_log_odds(log_probs: Mapping[int, float], verbalizer: Verbalizer) -> float:
+    """s = log sum_safe pi(t) - log sum_unsafe pi(t), nats (section 3.3), from log-probabilities by token id."""
+    return _logsumexp([log_probs[t] for t in verbalizer.safe]) - _logsumexp([log_probs[t] for t in verbalizer.unsafe])
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
