@@ -146,6 +146,8 @@ rule train_policy:
         "<out>/logs/train_policy/{algorithm}/{reward}/{config_id}.log",
     benchmark:
         "<out>/benchmarks/train_policy/{algorithm}/{reward}/{config_id}.tsv"
+    wildcard_constraints:
+        algorithm="dpo|reward-distillation",
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -161,6 +163,46 @@ rule train_policy:
         exec &> >(tee {log:q})
         csrm train-policy --algorithm {wildcards.algorithm} --policy {params.policy} --preferences {input.preferences:q} \
             --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+        """
+
+
+rule train_policy_online:
+    """The policy trained on the reward of its own responses, by REINFORCE++ (a LoRA adapter)."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        prompts="<out>/align/{config_id}/prompts/train.jsonl",
+        config="config/safety_configs/{config_id}.yaml",
+        model=lambda w: f"{scorer(w.reward)}/manifest.json",
+        encoder=ancient(ENCODER_FILES),
+        settings="<out>/config/align.yaml",
+        score_settings="<out>/config/score.yaml",
+        train_settings=lambda w: train_slice(w.reward),
+    output:
+        "<out>/models/policy/reinforce/{reward}/{config_id}/manifest.json",
+    log:
+        "<out>/logs/train_policy_online/{reward}/{config_id}.log",
+    benchmark:
+        "<out>/benchmarks/train_policy_online/{reward}/{config_id}.tsv"
+    priority: 1
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=backbone(S.align.policy),
+        model=lambda w: scorer(w.reward),
+        encoder=ENCODER,
+        folder=lambda w: f"{S.outdir}/models/policy/reinforce/{w.reward}/{w.config_id}",
+        scratch=lambda w: f"{S.outdir}/scratch/policy/reinforce/{w.reward}/{w.config_id}",
+        seed=S.seed,
+        code=ALIGN_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm train-policy-online --policy {params.policy} --prompts {input.prompts:q} \
+            --safety-config {input.config:q} --model {params.model} --encoder {params.encoder} \
+            --settings {input.settings:q} --score-settings {input.score_settings:q} \
+            --train-settings {input.train_settings:q} --seed {params.seed} --scratch {params.scratch} \
+            --output {params.folder}
         """
 
 

@@ -6,34 +6,14 @@ Equation and choices: see `csrm.align.reinforce`.
 import math
 from typing import Any, NamedTuple
 
+from csrm.settings import ReinforceSettings
+
 EPSILON = 1e-4  # added to the standard deviation of the advantages
 MICRO_ROWS = 8  # most sequences in one forward pass of training; bounds memory, changes no result but rounding
 
 
-class Reinforce(NamedTuple):
-    """Hyper-parameters; CSRM gives 8 rollouts, 5 episodes and batches of 128, and neither beta nor a clip range.
-
-    Attributes:
-        rollouts: responses a prompt.
-        episodes: passes over the prompts.
-        batch: most responses of one update.
-        updates: updates on one sampled batch of at most `batch * updates` responses; must divide `rollouts`.
-        beta: weight of the KL estimate in the reward (OpenRLHF's default).
-        clip: token ratios count up to 1 +- clip.
-        temperature: of the rollouts and of all log-probabilities.
-    """
-
-    rollouts: int = 8
-    episodes: int = 1
-    batch: int = 128
-    updates: int = 1
-    beta: float = 0.01
-    clip: float = 0.2
-    temperature: float = 1.0
-
-
 class Sizes(NamedTuple):
-    """What follows from `Reinforce`: prompts of a sampled batch, sequences of a forward pass, passes of an update."""
+    """What follows from the settings: prompts of a sampled batch, sequences of a forward pass, passes of an update."""
 
     prompts: int
     micro: int
@@ -61,7 +41,7 @@ def advantages(rewards: Any, logps: Any, reference: Any, mask: Any, beta: float)
     return (values - mean) / (std + EPSILON) * mask
 
 
-def sizes(prompts: int, options: Reinforce) -> Sizes:
+def sizes(prompts: int, options: ReinforceSettings) -> Sizes:
     """Equal batches that hold whole groups of rollouts and at most `options.batch` responses an update.
 
     Raises:

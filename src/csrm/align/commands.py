@@ -25,7 +25,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
 }
 
-ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation"}
+ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation", "reinforce": "REINFORCE++"}
 
 
 def register(commands: Any) -> None:
@@ -44,6 +44,12 @@ def register(commands: Any) -> None:
     train.add_argument("--algorithm", choices=get_args(PairAlgorithm), required=True, help="how the pairs are learnt")
     train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
     train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    online_flags = ["--policy", "--prompts", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
+    online = _add(commands, "train-policy-online", run_train_online, online_flags)
+    online.add_argument("--model", required=True, help="reward model folder")
+    online.add_argument("--score-settings", type=Path, required=True, help="slice of the scoring settings")
+    online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
+    online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
     evaluate = _add(commands, "evaluate-policy", run_evaluate, ["--settings", "--seed", "--output"])
@@ -163,6 +169,29 @@ def run_train(options: argparse.Namespace) -> None:
         )
         write_rows(options.output / "log.jsonl", trained.log)
         notes.update(trained.notes, algorithm=options.algorithm)
+
+
+def run_train_online(options: argparse.Namespace) -> None:
+    """Train a LoRA adapter with REINFORCE++ on the reward of the policy's own responses."""
+    from csrm.align.online_reward import OnlineReward
+    from csrm.align.reinforce import train_reinforce
+    from csrm.augment.encoder import load_encoder
+    from csrm.model.scorer import CSRM
+    from csrm.settings import ScoreSettings, TrainSettings
+
+    settings, config = _settings(options), SafetyConfig.load(options.safety_config)
+    score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
+    names = ("policy", "prompts", "safety_config", "encoder", "model", "score_settings", "train_settings")
+    options.output.mkdir(parents=True, exist_ok=True)
+    with recording([options.output], _existing(options, *names), settings, options.seed) as notes:
+        judge = CSRM.open(options.model, score, train.section_order, train.verbalizer)
+        reward = OnlineReward(judge, config, load_encoder(options.encoder), settings.sweep_slope)
+        prompts = read_rows(options.prompts, PromptRow)
+        trained = train_reinforce(
+            options.policy, prompts, config, reward, settings, options.seed, options.scratch, options.output
+        )
+        write_rows(options.output / "log.jsonl", trained.log)
+        notes.update(trained.notes, algorithm="reinforce")
 
 
 def run_judge(options: argparse.Namespace) -> None:

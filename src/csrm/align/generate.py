@@ -66,12 +66,16 @@ def pick(logits: Any, uniforms: Any, temperature: float, top_p: float, candidate
         logits: (rows, vocabulary).
         uniforms: (rows,) numbers in [0, 1).
         temperature: divides the logits.
-        top_p: the nucleus is the smallest set of likeliest tokens with at least this probability.
+        top_p: the nucleus is the smallest set of likeliest tokens with at least this probability (1: all tokens).
         candidates: how many likeliest tokens are sorted first.
 
     Returns:
         Token ids, (rows,).
     """
+    if top_p >= 1:
+        cumulative = (logits.float() / temperature).softmax(-1).cumsum(-1)
+        target = uniforms.unsqueeze(-1) * cumulative[:, -1:]
+        return (cumulative <= target).sum(-1).clamp(max=logits.shape[-1] - 1)
     k = min(candidates, logits.shape[-1])
     likely, ids = (logits.float() / temperature).softmax(-1).topk(k)
     before = likely.cumsum(-1) - likely

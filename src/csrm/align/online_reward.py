@@ -1,7 +1,6 @@
 """Total reward R * H of responses while a policy is trained (CSRM section 4.4): a CSRM in memory times the proxy."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from csrm.augment.encoder import TextEncoder
 from csrm.configs.safety_config import SafetyConfig
 from csrm.model.scorer import CSRM, Request
 from csrm.rows import Message
-from csrm.settings import DType
 
 
 class OnlineReward:
@@ -29,19 +27,6 @@ class OnlineReward:
         self.encoder = encoder
         self.slope = slope
         self.offset = offset
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        folder: str | Path,
-        config: SafetyConfig,
-        encoder: TextEncoder,
-        slope: float = 1.0,
-        offset: float = 0.0,
-        dtype: DType = "float32",
-    ) -> "OnlineReward":
-        """Load a trained CSRM folder, or any causal language model as a zero-shot judge."""
-        return cls(CSRM.from_pretrained(folder, dtype), config, encoder, slope, offset)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> NDArray[np.float64]:
         """Rewards in [0, 1], (n,), of n responses to n prompts; empty responses cannot be judged and get 0.

@@ -25,16 +25,15 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from csrm.align import attention
-from csrm.align.advantages import Reinforce, Sizes, advantages, sizes
+from csrm.align.advantages import Sizes, advantages, sizes
 from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, _save, completion_positions_only
 from csrm.align.generate import Generation, Sampling, generate
 from csrm.align.policy import Dtype, Policy, chat, end_id, fast_dtype, load_tokenizer, prompt_ids
 from csrm.align.sample import response_seed
 from csrm.configs.safety_config import SafetyConfig
 from csrm.rows import PromptRow
-from csrm.settings import AlignSettings
+from csrm.settings import AlignSettings, ReinforceSettings
 
-DEFAULTS = Reinforce()
 Reward = Callable[[list[str], list[str]], ArrayLike]  # prompts, responses -> R * H, one a response
 
 KL_TOLERANCE = 1e-3  # largest KL estimate (nats a response) of the first batch: policy and reference are one model
@@ -62,7 +61,6 @@ def train_reinforce(
     scratch: str | Path,
     output: str | Path,
     dtype: Dtype = "auto",
-    options: Reinforce = DEFAULTS,
 ) -> Trained:
     """Train a LoRA adapter with REINFORCE++ and save it (safetensors) in `output`.
 
@@ -77,7 +75,7 @@ def train_reinforce(
     Raises:
         ValueError: if no prompt is usable, a reward is not finite, or the first policy differs from its reference.
     """
-    trainer, left = build_trainer(policy, prompts, config, reward, settings, seed, scratch, dtype, options)
+    trainer, left = build_trainer(policy, prompts, config, reward, settings, seed, scratch, dtype)
     with completion_positions_only():
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
@@ -106,7 +104,6 @@ def build_trainer(
     seed: int,
     scratch: str | Path,
     dtype: Dtype = "auto",
-    options: Reinforce = DEFAULTS,
 ) -> tuple[Any, dict[str, int]]:
     """TRL's GRPOTrainer with the advantages of REINFORCE++, and how many prompts it uses and leaves out.
 
@@ -120,7 +117,7 @@ def build_trainer(
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM
 
-    tokenizer = load_tokenizer(policy)
+    tokenizer, options = load_tokenizer(policy), settings.reinforce
     kept, counts = _usable(tokenizer, prompts, config, settings.max_new_tokens)
     plan = sizes(len(kept), options)
     kernel = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel is slower in training
@@ -215,7 +212,7 @@ def _reward_function(reward: Reward) -> Any:
     return total
 
 
-def _rollouts(tokenizer: Any, config: SafetyConfig, new_tokens: int, options: Reinforce, seed: int) -> Any:
+def _rollouts(tokenizer: Any, config: SafetyConfig, new_tokens: int, options: ReinforceSettings, seed: int) -> Any:
     """TRL's `rollout_func`: the project's sampler, one prefill a prompt, every response seeded on its own."""
     end, sampling = end_id(tokenizer), Sampling(new_tokens, options.temperature, 1.0)
 
@@ -256,7 +253,7 @@ def _decoding(model: Any) -> Iterator[None]:
 
 
 def _arguments(
-    settings: AlignSettings, seed: int, scratch: str | Path, options: Reinforce, plan: Sizes, half: bool
+    settings: AlignSettings, seed: int, scratch: str | Path, options: ReinforceSettings, plan: Sizes, half: bool
 ) -> Any:
     """GRPOConfig: AdamW, linear decay after a warm-up of a tenth, one log line an update, the mean over tokens."""
     import torch

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from csrm.align.advantages import EPSILON, Reinforce, advantages, sizes
+from csrm.align.advantages import EPSILON, advantages, sizes
 from csrm.align.dpo import Trained
 from csrm.align.online_reward import OnlineReward
 from csrm.align.policy import chat, load_policy, load_tokenizer, prompt_ids
@@ -17,6 +17,7 @@ from csrm.augment.encoder import HashEncoder
 from csrm.configs.safety_config import SafetyConfig
 from csrm.rows import Message, PromptRow
 from csrm.settings import AlignSettings
+from csrm.settings import ReinforceSettings as Online
 
 SETTINGS = AlignSettings.model_validate({"max_new_tokens": 8, "lora_rank": 4, "learning_rate": 0.02})
 PROMPTS = [
@@ -48,17 +49,21 @@ def sharp_policy(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def train(policy: Path, config: SafetyConfig, reward: Reward, folder: Path, options: Reinforce) -> Trained:
-    return train_reinforce(
-        policy, PROMPTS, config, reward, SETTINGS, 0, folder / "scratch", folder / "adapter", "float32", options
+def train(policy: Path, config: SafetyConfig, reward: Reward, folder: Path, options: Online) -> Trained:
+    settings, scratch, output = (
+        SETTINGS.model_copy(update={"reinforce": options}),
+        folder / "scratch",
+        folder / "adapter",
     )
+    return train_reinforce(policy, PROMPTS, config, reward, settings, 0, scratch, output, "float32")
 
 
-def prepared(policy: Path, config: SafetyConfig, folder: Path, options: Reinforce) -> tuple[Any, list[dict[str, Any]]]:
+def prepared(policy: Path, config: SafetyConfig, folder: Path, options: Online) -> tuple[Any, list[dict[str, Any]]]:
     """A trainer whose adapter is moved away from the reference, and its first sampled batch."""
     import torch
 
-    trainer, _ = build_trainer(policy, PROMPTS, config, brevity, SETTINGS, 0, folder, "float32", options)
+    settings = SETTINGS.model_copy(update={"reinforce": options})
+    trainer, _ = build_trainer(policy, PROMPTS, config, brevity, settings, 0, folder, "float32")
     generator = torch.Generator().manual_seed(0)
     for name, weight in trainer.model.named_parameters():
         if "lora_B" in name:
@@ -104,13 +109,13 @@ def test_equal_rewards_teach_nothing() -> None:
 
 
 def test_batches_hold_whole_groups_and_no_more_than_asked() -> None:
-    paper = sizes(1024, Reinforce(episodes=5))
+    paper = sizes(1024, Online(episodes=5))
     assert (paper.prompts, paper.micro * paper.accumulation, paper.steps, paper.left_out) == (16, 128, 320, 0)
-    assert sizes(24, Reinforce())[:1] == (12,) and sizes(25, Reinforce()).left_out == 1
-    two = sizes(1024, Reinforce(updates=2))
+    assert sizes(24, Online())[:1] == (12,) and sizes(25, Online()).left_out == 1
+    two = sizes(1024, Online(updates=2))
     assert (two.prompts, two.micro * two.accumulation, two.steps) == (32, 128, 64)
-    assert sizes(3, Reinforce()).prompts == 3
-    for wrong in (Reinforce(updates=3), Reinforce(batch=4)):
+    assert sizes(3, Online()).prompts == 3
+    for wrong in (Online(updates=3), Online(batch=4)):
         with pytest.raises(ValueError, match="must be a multiple of updates"):
             sizes(10, wrong)
 
@@ -121,7 +126,7 @@ def test_first_gradient_is_the_plain_policy_gradient(
     """Rewards, log-probabilities, KL, advantages and gradient are all computed again, one response at a time."""
     import torch
 
-    options = Reinforce(rollouts=6, beta=0.3, temperature=0.7)
+    options = Online(rollouts=6, beta=0.3, temperature=0.7)
     trainer, batches = prepared(tiny_policy, no_alcohol, tmp_path, options)
     assert len(batches) == 3
     for batch in batches:
@@ -161,7 +166,7 @@ def test_first_gradient_is_the_plain_policy_gradient(
 def test_prompts_are_rendered_as_elsewhere_and_cut_responses_have_no_end(
     tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path
 ) -> None:
-    trainer, batches = prepared(tiny_policy, no_alcohol, tmp_path, Reinforce(rollouts=6))
+    trainer, batches = prepared(tiny_policy, no_alcohol, tmp_path, Online(rollouts=6))
     wanted = {tuple(prompt_ids(trainer.processing_class, chat(p.prompt, no_alcohol.categories))) for p in PROMPTS}
     found, ends = set(), []
     for batch in batches:
@@ -178,9 +183,9 @@ def test_prompts_are_rendered_as_elsewhere_and_cut_responses_have_no_end(
 def test_a_liked_property_spreads_and_kl_holds_it_back(
     sharp_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path, reward: Reward
 ) -> None:
-    options = Reinforce(rollouts=8, episodes=14)
+    options = Online(rollouts=8, episodes=14)
     free, held = (
-        train(sharp_policy, no_alcohol, reward, tmp_path / str(beta), options._replace(beta=beta)).log
+        train(sharp_policy, no_alcohol, reward, tmp_path / str(beta), options.model_copy(update={"beta": beta})).log
         for beta in (0.0, 2.0)
     )
     first, chance = free[0]["reward"], free[0]["reward_std"] / np.sqrt(5 * 32)
@@ -191,10 +196,10 @@ def test_a_liked_property_spreads_and_kl_holds_it_back(
 
 
 def test_policy_starts_as_its_reference_and_logs_every_update(
-    tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path
+    sharp_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path
 ) -> None:
-    options = Reinforce(rollouts=4, episodes=2, updates=2, batch=8)
-    trained = train(tiny_policy, no_alcohol, brevity, tmp_path, options)
+    options = Online(rollouts=4, episodes=2, updates=2, batch=8)
+    trained = train(sharp_policy, no_alcohol, brevity, tmp_path, options)
     assert trained.log[0]["kl"] == 0
     assert [row["step"] for row in trained.log] == [1, 2, 3, 4]
     assert {"loss", "clipped", "entropy", "grad_norm", "learning_rate"} <= set(trained.log[1])
@@ -205,7 +210,7 @@ def test_policy_starts_as_its_reference_and_logs_every_update(
 
 
 def test_equal_seeds_give_equal_bytes(tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path) -> None:
-    options = Reinforce(rollouts=4, episodes=2)
+    options = Online(rollouts=4, episodes=2)
     runs = [train(tiny_policy, no_alcohol, music, tmp_path / str(i), options) for i in range(2)]
     assert runs[0] == runs[1]
     for name in ("adapter_model.safetensors", "adapter_config.json"):
@@ -220,7 +225,7 @@ def test_unusable_prompts_and_rewards_are_refused(tiny_policy: Path, no_alcohol:
     with pytest.raises(ValueError, match="1 of 1 prompts exceed 1024 tokens"):
         build_trainer(tiny_policy, [long], no_alcohol, brevity, SETTINGS, 0, tmp_path, "float32")
     with pytest.raises(ValueError, match="finite numbers"):
-        train(tiny_policy, no_alcohol, lambda x, y: [float("nan")] * len(y), tmp_path, Reinforce(rollouts=2))
+        train(tiny_policy, no_alcohol, lambda x, y: [float("nan")] * len(y), tmp_path, Online(rollouts=2))
 
 
 def test_online_reward_is_total_reward_and_empty_responses_get_none(tiny_scorer: Any, no_alcohol: SafetyConfig) -> None:
