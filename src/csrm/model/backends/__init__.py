@@ -12,6 +12,7 @@ from csrm.model.verbalizer import Verbalizer
 from csrm.settings import ScoreSettings
 
 TokenIds = Sequence[int]
+FLOOR = -9999.0  # nats; what vLLM writes for a probability of zero
 
 
 class Backend(Protocol):
@@ -50,8 +51,17 @@ def open_backend(
 
 
 def safe_log_odds(log_probs: Mapping[int, float], verbalizer: Verbalizer) -> float:
-    """s = log sum_safe pi(t) - log sum_unsafe pi(t), nats (section 3.3), from log-probabilities by token id."""
-    return _logsumexp([log_probs[t] for t in verbalizer.safe]) - _logsumexp([log_probs[t] for t in verbalizer.unsafe])
+    """s = log sum_safe pi(t) - log sum_unsafe pi(t), nats (section 3.3), from log-probabilities by token id.
+
+    Servers write a floor of their own for a probability of zero; it is the same here whoever writes it.
+
+    Raises:
+        ValueError: if no answer token has any probability.
+    """
+    safe, unsafe = ([max(log_probs[t], FLOOR) for t in tokens] for tokens in verbalizer)
+    if max(*safe, *unsafe) <= FLOOR:
+        raise ValueError(f"the answer tokens {sorted(log_probs)} all have probability 0: are they forbidden there?")
+    return _logsumexp(safe) - _logsumexp(unsafe)
 
 
 def _logsumexp(values: Sequence[float]) -> float:

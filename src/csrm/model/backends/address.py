@@ -18,7 +18,7 @@ def server_address(settings: ScoreSettings, model: str) -> str:
         ValueError: if there is none, if it is no http address, or if it holds a user or password.
     """
     if not settings.base_url:
-        raise ValueError(f"score.backend openai needs score.base_url: give the server's, such as {EXAMPLE}")
+        raise ValueError(f"openai needs score.base_url (csrm score: --base-url): the server's, such as {EXAMPLE}")
     address = settings.base_url.replace("{model}", model)
     parts = urlsplit(address)
     if "@" in parts.netloc:

@@ -52,34 +52,31 @@ class ServerBackend:
         from tqdm import tqdm
 
         order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))
-        values = [float("nan")] * len(prompts)
+        values, ways = [float("nan")] * len(prompts), Counter[str]()
         with ThreadPoolExecutor(self.concurrency) as pool:
             answers = pool.map(self._log_odds, [prompts[i] for i in order])
             bar = tqdm(answers, total=len(order), unit="item", disable=not progress)
-            for index, value in zip(order, bar, strict=True):
+            for index, (value, way) in zip(order, bar, strict=True):
                 values[index] = value
+                ways[way] += 1
+        self.ways = ways
         return values
 
     def describe(self) -> dict[str, Any]:
-        """See `Backend.describe`: what the server says of its model, and how many prompts were read which way."""
+        """See `Backend.describe`: what the server says of its model, and how the last prompts were read."""
         told = {key: self.served[key] for key in ("id", "root", "owned_by", "max_model_len") if key in self.served}
         return {"backend": "openai", "base_url": self.url, "served": told, "read": dict(sorted(self.ways.items()))}
 
-    def _log_odds(self, prompt: Sequence[int]) -> float:
-        return safe_log_odds(self._log_probs(prompt), self.verbalizer)
-
-    def _log_probs(self, prompt: Sequence[int]) -> dict[int, float]:
-        """Log-probabilities (nats) of all answer tokens after `prompt`, by the cheapest way that gives them exactly."""
+    def _log_odds(self, prompt: Sequence[int]) -> tuple[float, str]:
+        """Safe log-odds (nats) after `prompt`, and how they were had: by the cheapest way that gives them exactly."""
         body = completions.next_token_body(prompt, len(self.tokens), self.tokens)
         top = self._read(body, completions.read_top)
         known = {token: top.log_probs[token] for token in self.tokens if token in top.log_probs}
         missing = [token for token in self.tokens if token not in known]
-        if missing and top.by_id:
-            known |= self._widened(prompt, missing)
-        elif missing:
-            known |= self._echoed(prompt, missing)
-        self.ways["more tokens" if missing and top.by_id else "echo" if missing else "first answer"] += 1
-        return known
+        way = "first answer" if not missing else "more tokens" if top.by_id else "echo"
+        if missing:
+            known |= (self._widened if top.by_id else self._echoed)(prompt, missing)
+        return safe_log_odds(known, self.verbalizer), way
 
     def _echoed(self, prompt: Sequence[int], tokens: Sequence[int]) -> dict[int, float]:
         def read(token: int) -> float:
