@@ -26,11 +26,14 @@ def input_paths(dataset: Dataset, config_dir: Path, raw: Path | None, data_root:
     if dataset.source == "project":
         return [PACKAGE / str(dataset.parts)]
     folder, mirror = raw, in_place(dataset, data_root)
-    if mirror or dataset.source == "mirror":
+    if mirror or dataset.source in ("mirror", "own"):
         folder = mirror
     if folder is None:
-        option = f"--data-root (the folder that holds {dataset.mirror})" if dataset.source == "mirror" else "--raw"
+        placed = dataset.source in ("mirror", "own")
+        option = f"--data-root (the folder that holds {dataset.mirror})" if placed else "--raw"
         raise ValueError(f"data set {dataset.id!r}: give {option}, it says where the files are")
+    if dataset.source == "own":
+        return [folder / str(dataset.parts)]
     files = _pinned(dataset, config_dir, mirrored=mirror is not None)
     return [folder / file.path for file in files] or [folder]
 
@@ -46,6 +49,10 @@ def load_parts(dataset: Dataset, config_dir: Path, raw: Path | None, data_root: 
     if dataset.source == "project":
         if not paths[0].is_file():
             raise FileNotFoundError(f"{paths[0]} is missing; reinstall the package, which ships it")
+        return {"rows": read_file(paths[0])}
+    if dataset.source == "own":
+        if not paths[0].is_file():
+            raise FileNotFoundError(f"{paths[0]} is missing; write it as {dataset.page} says")
         return {"rows": read_file(paths[0])}
     mirrored = in_place(dataset, data_root) is not None
     files = _pinned(dataset, config_dir, mirrored)

@@ -12,9 +12,13 @@ Document = Mapping[str, Any]
 
 DATASETS = {
     "beavertails": "BeaverTails",
+    "beavertails-30k-test": "BeaverTails",
+    "cosapien": "CoSApien",
+    "wildguard-response": "WildGuardMix",
     "safe-rlhf": "Safety-RLHF",
+    "safe-rlhf-test": "Safety-RLHF",
     "xstest": "XSTest",
-    "or-bench": "OR-Bench",
+    "or-bench-union": "OR-Bench",
     "dynabench-turnwise": "DynaBench",
 }
 """Benchmarks that measure what a column of the paper measures."""
@@ -243,6 +247,7 @@ def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchm
         "smece",
         "pair_accuracy",
         "reward_gap",
+        "spearman",
     )
     kept = [cell for cell in cells if cell.metric in shown]
     return to_csv(cells, Cell._fields), to_markdown("All results", NOTE, kept, shown)
