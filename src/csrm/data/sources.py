@@ -98,17 +98,29 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 
 
 def read_hub(dataset: Dataset, folder: Path) -> Parts:
-    """Read the declared configs and splits of a hub repository: `folder/repo` as fetched, or `folder` of a mirror."""
+    """Read the declared configs and splits of a hub repository: `folder/repo` as fetched, or `folder` of a mirror.
+
+    Raises:
+        FileNotFoundError: if the folder is missing.
+        ValueError: if it lacks a config or split.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing; run `csrm fetch --dataset {dataset.id} --output {folder}`")
     import datasets
 
     repo = folder / "repo" if (folder / "repo").is_dir() else folder
     with tempfile.TemporaryDirectory(prefix="csrm-hub-") as cache:
-        return {
-            part: [dict(row) for row in datasets.load_dataset(str(repo), name=config, split=split, cache_dir=cache)]
-            for part, (config, split) in dataset.hub_parts().items()
-        }
+        parts: Parts = {}
+        for part, (config, split) in dataset.hub_parts().items():
+            try:
+                found = datasets.load_dataset(str(repo), name=config, split=split, cache_dir=cache)
+            except ValueError as error:
+                raise ValueError(
+                    f"{repo} holds no split {split!r} of config {config!r} of data set {dataset.id!r} ({error}); "
+                    "a mirror in part is not enough: complete it, or unset data_root to use the hub"
+                ) from error
+            parts[part] = [dict(row) for row in found]
+        return parts
 
 
 def _pinned(dataset: Dataset, config_dir: Path, mirrored: bool) -> list[PinnedFile]:

@@ -22,6 +22,8 @@ DATASETS = {
     "dynabench-turnwise": "DynaBench",
 }
 """Benchmarks that measure what a column of the paper measures."""
+OWN_SPLITS = ("beavertails", "safe-rlhf")
+"""Those that read this project's own test split of the training data, not a published one."""
 MODELS = {
     "csrm": "CSRM (ours)",
     "csrm-no-cca": "CSRM (-CCA)",
@@ -90,6 +92,8 @@ def verdict(
         return "no", "nothing printed for it"
     if document["scale"] != "paper":
         return "no", f"scale {document['scale']}: other backbone, training data and test split"
+    if document["benchmark"] in OWN_SPLITS:
+        return "no", "an own test split of the training data, not a published one"
     if fact.source == "copied":
         return "no", f"the paper copied this number from another protocol ({fact.note})"
     if metric == "f1_safe":

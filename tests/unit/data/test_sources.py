@@ -99,6 +99,17 @@ def test_hub_folder_is_read_by_config_and_split(tmp_path: Path) -> None:
     assert {split: load_parts(dataset, CONFIG, None, mirror_root) for split, dataset in found.items()} == expected
 
 
+def test_a_split_that_a_mirror_lacks_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "PKU-Alignment/BeaverTails"
+    folder.mkdir(parents=True)
+    (folder / "30k_test.jsonl").write_text(json.dumps({"prompt": "a", "response": "b"}) + "\n")
+    dataset = tables.load_datasets(CONFIG)["beavertails-330k-test"]
+    with pytest.raises(
+        ValueError, match=r"no split '330k_test' of config 'default' of data set 'beavertails-330k-test'"
+    ):
+        load_parts(dataset, CONFIG, None, tmp_path)
+
+
 def test_rows_that_the_user_writes_are_read_below_data_root(tmp_path: Path) -> None:
     dataset = tables.load_datasets(CONFIG)["cosapien-judged"]
     with pytest.raises(FileNotFoundError, match=r"judged.jsonl is missing; write it as docs/contracts.md says"):
