@@ -26,7 +26,8 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}")
     jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
-    assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
+    assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "beavertails"))
+    assert ("data/raw/safe-rlhf/" in printed) == (scale == "paper"), "the mirror holds a sample, not the test split"
 
 
 def test_benchmarks_of_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path, tmp_path: Path) -> None:
