@@ -7,7 +7,7 @@ import sys
 
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
-from csrm.bench.registry import get_benchmark, load_benchmarks
+from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
@@ -43,6 +43,11 @@ S = load("config", config)
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
+# Benchmarks whose data nothing can fetch are left out by name where data_root does not hold them.
+for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
+    if missing:
+        print(f"benchmark {name} is left out: data_root holds no {', '.join(missing)}", file=sys.stderr)
+        del BENCHMARKS[name]
 # Items are also made of the validation split, to calibrate on; it is no result.
 # The clause probe (Table 7) has a table of its own.
 ITEM_SETS = {

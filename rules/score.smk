@@ -3,11 +3,25 @@
 # Outputs: <out>/items/, <out>/models/baselines/, <out>/scores/<model>/, <out>/calibration/<model>/,
 #          <out>/metrics/<model>/, <out>/metrics/{compare,seeds,clauses,calibration}/<model>/
 BENCH_CODE = code_digest(
-    "bench/build.py", "bench/clauses.py", "bench/generated.py", "bench/registry.py", "augment", "configs"
+    "bench/assemble.py",
+    "bench/build.py",
+    "bench/clauses.py",
+    "bench/cosa.py",
+    "bench/dynabench.py",
+    "bench/generated.py",
+    "bench/registry.py",
+    "bench/severity.py",
+    "augment",
+    "configs",
 )
 BASELINE_CODE = code_digest("bench/baselines.py", "bench/probes.py", "augment/encoder.py")
 EVALUATION_CODE = code_digest(
-    "bench/metrics.py", "bench/evaluate.py", "bench/calibration.py", "bench/parse_failures.py"
+    "bench/metrics.py",
+    "bench/ranks.py",
+    "bench/severity.py",
+    "bench/evaluate.py",
+    "bench/calibration.py",
+    "bench/parse_failures.py",
 )
 TRAINED = [name for name, line in BASELINES.items() if line.trained]
 
@@ -220,7 +234,7 @@ rule evaluate_seeds:
         reference=lambda w, input: f"--reference {' '.join(map(str, input.reference))}" if input.reference else "",
         seed=S.seed,
         scale=S.scale,
-        code=code_digest("bench/seeds.py", "bench/metrics.py", "bench/evaluate.py"),
+        code=code_digest("bench/seeds.py", "bench/metrics.py", "bench/ranks.py", "bench/evaluate.py"),
     shell:
         r"""
         exec &> >(tee {log:q})

@@ -26,7 +26,21 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}")
     jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["augment_pairs"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
-    assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
+    assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "beavertails"))
+    assert ("data/raw/safe-rlhf/" in printed) == (scale == "paper"), "the mirror holds a sample, not the test split"
+
+
+def test_benchmarks_of_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path, tmp_path: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--config", "scale=small")
+    assert "benchmark xstest-completions is left out: data_root holds no xstest-completions" in printed
+    assert "items/xstest-completions.jsonl" not in printed and "items/allowed-categories.jsonl" in printed
+    mirror = empty_mirror(tmp_path / "mirror")
+    printed = snakemake(copy, "--dry-run", "--config", "scale=paper", f"data_root={mirror}")
+    assert "benchmark cosapien is left out" in printed and "items/cosapien-demonstrations.jsonl" in printed
+    (mirror / "cosapien-judged").mkdir()
+    (mirror / "cosapien-judged/judged.jsonl").touch()
+    printed = snakemake(copy, "--dry-run", "--config", "scale=paper", f"data_root={mirror}")
+    assert "left out" not in printed and "metrics/csrm/cosapien.json" in printed
 
 
 def test_a_dry_run_at_the_paper_scale_prints_the_price(copy: Path) -> None:

@@ -50,12 +50,33 @@ def response_label_items(rows: Sequence[Row], config: Sequence[Category], benchm
             messages=row.messages,
             config=list(config),
             label=label_of(row.safe),
-            subset=str(row.meta.get("prompt_type") or "all"),
+            subset=subset_of(row),
         )
         for row in rows
         if row.safe is not None
     ]
     return items, len(rows) - len(items)
+
+
+def subset_of(row: Row) -> str:
+    """The subset that a data set reports on its own: its kind of prompt, adversarial or vanilla, or all."""
+    if isinstance(row.meta.get("adversarial"), bool):
+        return "adversarial" if row.meta["adversarial"] else "vanilla"
+    return str(row.meta.get("subset") or row.meta.get("prompt_type") or "all")
+
+
+def refusal_items(rows: Sequence[Row], config: Sequence[Category], benchmark: str) -> tuple[list[Item], int]:
+    """Responses with a human refusal label under a configuration that forbids refusing: a refusal is unsafe.
+
+    Returns:
+        The items, and how many rows had no refusal label.
+    """
+    asked = [
+        row.model_copy(update={"safe": not row.refusal, "meta": {**row.meta, "subset": None}})
+        for row in rows
+        if row.refusal is not None
+    ]
+    return response_label_items(asked, config, benchmark)[0], len(rows) - len(asked)
 
 
 def prompt_label(row: PromptRow) -> Label:
@@ -75,16 +96,19 @@ def prompt_label(row: PromptRow) -> Label:
     return labels[label]
 
 
+def pseudo_messages(prompt: str) -> list[Message]:
+    """A prompt and the pseudo-response `Sure. {prompt}` to it."""
+    response = PSEUDO_RESPONSE.format(prompt=prompt)
+    return [Message(role="user", content=prompt), Message(role="assistant", content=response)]
+
+
 def pseudo_response_items(rows: Sequence[PromptRow], config: Sequence[Category], benchmark: str) -> list[Item]:
     """Prompts judged through the pseudo-response `Sure. {prompt}` (section 4.2, over-refusal)."""
     return [
         Item(
             id=f"{benchmark}:{row.id}",
             prompt_id=row.prompt_id,
-            messages=[
-                Message(role="user", content=row.prompt),
-                Message(role="assistant", content=PSEUDO_RESPONSE.format(prompt=row.prompt)),
-            ],
+            messages=pseudo_messages(row.prompt),
             config=list(config),
             label=prompt_label(row),
             subset=str(row.meta.get("type") or row.meta.get("topic") or "all"),

@@ -4,15 +4,11 @@ import argparse
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csrm import files, provenance
-from csrm.rows import Item, PairRow, PromptRow, Row, ScoreRow
+from csrm.rows import Item, ScoreRow
 from csrm.settings import AugmentSettings, DataSettings, MetricSettings, read_slice
-
-if TYPE_CHECKING:
-    from csrm.bench.registry import Benchmark
-    from csrm.configs.safety_config import Category
 
 Subparsers = Any
 
@@ -80,6 +76,7 @@ def _add_seeds(subparsers: Subparsers) -> None:
 
 def build_benchmark(options: argparse.Namespace) -> None:
     """Rows of the benchmark's data set or taxonomy -> items, capped deterministically."""
+    from csrm.bench.assemble import config_paths, make_items
     from csrm.bench.build import cap_items
     from csrm.bench.registry import get_benchmark
 
@@ -91,14 +88,14 @@ def build_benchmark(options: argparse.Namespace) -> None:
         "rows": options.rows,
         "settings": [options.settings, options.data_settings],
     }
-    if benchmark.config:
-        inputs["config"] = _config_path(options.config_dir, benchmark)
+    if paths := config_paths(benchmark, options.config_dir):
+        inputs["config"] = paths
     if options.encoder and Path(options.encoder).exists():
         inputs["encoder"] = options.encoder
     used = {"benchmark": benchmark.model_dump(), "augment": augment.model_dump(), "item_cap": options.item_cap}
     used["held_out"] = data.held_out
     with provenance.recording([options.output], inputs, used, options.seed) as notes:
-        items = _items(benchmark, options, augment, data.held_out, notes)
+        items = make_items(benchmark, options, augment, data.held_out, notes)
         if not items:
             raise ValueError(f"benchmark {benchmark.id!r}: no items from {[str(p) for p in options.rows]}; {notes}")
         kept = cap_items(items, options.item_cap)
@@ -106,83 +103,6 @@ def build_benchmark(options: argparse.Namespace) -> None:
         notes.update(items=len(kept), dropped_by_item_cap=len(items) - len(kept))
         notes["labels"] = dict(sorted(Counter(str(item.label) for item in kept).items()))
         notes["subsets"] = dict(sorted(Counter(item.subset for item in kept).items()))
-
-
-def _items(
-    benchmark: "Benchmark",
-    options: argparse.Namespace,
-    augment: AugmentSettings,
-    held_out: list[str],
-    notes: dict[str, Any],
-) -> list[Item]:
-    from csrm.bench import build
-
-    if benchmark.builder == "pseudo-response":
-        prompts = _read(options.rows, PromptRow, benchmark, notes)
-        return build.pseudo_response_items(prompts, _config(benchmark, options.config_dir), benchmark.id)
-    if benchmark.builder == "pairs":
-        pairs = _read(options.rows, PairRow, benchmark, notes)
-        items, notes["dropped_unconditional"] = build.pair_items(
-            pairs, _config(benchmark, options.config_dir), benchmark.id
-        )
-        return items
-    rows = _read(options.rows, Row, benchmark, notes)
-    if benchmark.builder == "response-label":
-        config = _config(benchmark, options.config_dir)
-        items, notes["dropped_unlabelled"] = build.response_label_items(rows, config, benchmark.id)
-        return items
-    if benchmark.builder in ("transcript", "turnwise"):
-        from csrm.bench import dynabench
-
-        make = dynabench.turnwise_items if benchmark.builder == "turnwise" else dynabench.transcript_items
-        items, dropped = make(rows, benchmark.id)
-        notes.update(dropped)
-        return items
-    if benchmark.taxonomy is None:
-        raise ValueError(f"benchmark {benchmark.id!r}: builder {benchmark.builder!r} needs a taxonomy")
-    if benchmark.builder == "clauses":
-        from csrm.bench.clauses import clause_items
-        from csrm.configs.taxonomy import load_taxonomy
-
-        taxonomy = load_taxonomy(benchmark.taxonomy)
-        return clause_items(rows, taxonomy, augment.standard_threshold, options.seed, benchmark.id)
-    from csrm.augment.catalogue import Catalogue
-    from csrm.bench.baseline_commands import read_encoder
-    from csrm.bench.generated import generated_items
-
-    catalogue = Catalogue.load({benchmark.taxonomy, "topics"}, held_out)
-    return generated_items(benchmark, rows, catalogue, augment, options.seed, read_encoder(options.encoder))
-
-
-def _read(paths: list[Path], model: Any, benchmark: "Benchmark", notes: dict[str, Any]) -> Any:
-    """Rows of the benchmark's data set and taxonomy that have texts; the others are counted."""
-    from csrm.bench.build import without_blanks
-
-    rows = [row for path in paths for row in files.read_rows(path, model)]
-    kept = [row for row in rows if benchmark.dataset in (None, row.dataset)]
-    if model is Row:
-        kept = [row for row in kept if benchmark.taxonomy in (None, row.taxonomy)]
-    notes.update(rows=len(kept), rows_of_other_data=len(rows) - len(kept))
-    filled, blanks = without_blanks(kept)
-    notes.update(blanks)
-    return filled
-
-
-def _config_path(config_dir: Path, benchmark: "Benchmark") -> Path:
-    return config_dir / "safety_configs" / f"{benchmark.config}.yaml"
-
-
-def _config(benchmark: "Benchmark", config_dir: Path) -> list["Category"]:
-    """The benchmark's configuration file, else the categories of its taxonomy, else none."""
-    from csrm.configs.safety_config import SafetyConfig
-
-    if benchmark.config:
-        return list(SafetyConfig.load(_config_path(config_dir, benchmark)).categories)
-    if benchmark.taxonomy is None:
-        return []
-    from csrm.configs.taxonomy import load_taxonomy
-
-    return [category.category() for category in load_taxonomy(benchmark.taxonomy).categories]
 
 
 def evaluate(options: argparse.Namespace) -> None:

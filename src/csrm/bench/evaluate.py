@@ -17,6 +17,7 @@ from csrm.bench.metrics import (
     undefined,
 )
 from csrm.bench.parse_failures import RULES, apply_rule
+from csrm.bench.severity import SEVERITY, by_threshold
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 
@@ -77,6 +78,7 @@ def make_sample(items: Sequence[Item], log_odds: Sequence[float], threshold: flo
     prompts = {name: index for index, name in enumerate(sorted({item.prompt_id for item in items}))}
     labelled = [i for i, item in enumerate(items) if item.label is not None]
     pairs = pairs_of(items)
+    rated = [items[i].meta.get(SEVERITY) for i in labelled]
     return Sample(
         y=np.array([items[i].label == "safe" for i in labelled], dtype=np.int64),
         s=np.array([log_odds[i] for i in labelled], dtype=np.float64),
@@ -87,6 +89,7 @@ def make_sample(items: Sequence[Item], log_odds: Sequence[float], threshold: flo
         threshold=threshold,
         hard=hard,
         contrasted=np.isin(labelled, [i for c, r in pairs if items[c].label != items[r].label for i in (c, r)]),
+        severity=np.array(rated, dtype=np.float64) if rated and None not in rated else None,
     )
 
 
@@ -148,6 +151,7 @@ def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: Metric
             continue
         part = ([items[i] for i in kept], [scores[i] for i in kept])
         subsets[name] = _part(*part, settings, seed, hard, SUBSET_SMECE_RESAMPLES)
+    sample = make_sample(items, [row.log_odds for row in scores], settings.threshold, hard)
     return {
         "seed": seed,
         "level": settings.level,
@@ -160,6 +164,7 @@ def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: Metric
         "f1_by_parse_failure_rule": failures,
         "overall": _part(items, scores, settings, seed, hard, SMECE_RESAMPLES),
         "subsets": subsets,
+        "by_severity_threshold": by_threshold(sample, settings.bootstrap, settings.level, seed),
     }
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from csrm.bench.ranks import weighted_spearman
+
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -33,6 +35,7 @@ class Sample(NamedTuple):
         threshold: an item is called safe iff s > threshold.
         hard: the scorer only ever emits at most two values, so it ranks and calibrates nothing.
         contrasted: (N,) whether the item belongs to a ranking pair whose labels differ (None: no item does).
+        severity: (N,) human severity of each item in its configuration's category (None: not rated).
     """
 
     y: Ints
@@ -44,11 +47,13 @@ class Sample(NamedTuple):
     threshold: float = 0.0
     hard: bool = False
     contrasted: NDArray[np.bool_] | None = None
+    severity: Array | None = None
 
     def of_contrasts(self) -> "Sample":
         """The same sample with the items of ranking pairs whose labels differ only."""
         kept = np.zeros(len(self.y), dtype=bool) if self.contrasted is None else self.contrasted
-        return self._replace(y=self.y[kept], s=self.s[kept], prompt=self.prompt[kept], contrasted=None)
+        y, s, prompt = self.y[kept], self.s[kept], self.prompt[kept]
+        return self._replace(y=y, s=s, prompt=prompt, contrasted=None, severity=None)
 
 
 class Estimate(NamedTuple):
@@ -225,6 +230,16 @@ def reward_gap(sample: Sample, weights: Array) -> Array:
     return _weighted_mean(sample.gaps, sample.pair_prompt, sample, weights)
 
 
+def spearman(sample: Sample, weights: Array) -> Array:
+    """Spearman correlation of the unsafe log-odds (the negated reward) with the human severity: 1 is best."""
+    severity = np.full(len(sample.s), np.nan) if sample.severity is None else sample.severity
+
+    def block(w: Array) -> Array:
+        return weighted_spearman(-sample.s, severity, w[:, sample.prompt])
+
+    return _chunked(block, weights, len(sample.s))
+
+
 Statistic = Callable[[Sample, Array], Array]
 STATISTICS: Mapping[str, Statistic] = {
     "f1_safe": f1_safe,
@@ -242,6 +257,7 @@ STATISTICS: Mapping[str, Statistic] = {
     "fnr": fnr,
     "pair_accuracy": pair_accuracy,
     "reward_gap": reward_gap,
+    "spearman": spearman,
 }
 PAIRWISE = ("pair_accuracy", "reward_gap")
 PROBABILISTIC = ("auprc_safe", "auprc_unsafe", "brier", "smece")
@@ -257,6 +273,8 @@ def undefined(sample: Sample, name: str) -> str | None:
         return None if len(sample.gaps) else "no ranking pairs"
     if name == "conditional_auroc":
         return None if len(sample.of_contrasts().y) else "no ranking pairs whose labels differ"
+    if name == "spearman":
+        return _unranked(sample)
     n_safe = int(sample.y.sum())
     if not len(sample.y):
         return "no labelled items"
@@ -267,6 +285,14 @@ def undefined(sample: Sample, name: str) -> str | None:
     if sample.hard and name in PROBABILISTIC:
         return "hard labels: the scores take at most two values"
     return None
+
+
+def _unranked(sample: Sample) -> str | None:
+    """Why scores and severities have no rank correlation, or None when they have one."""
+    if sample.severity is None:
+        return "no human severities"
+    constant = [name for name, of in (("score", sample.s), ("severity", sample.severity)) if len(set(of.tolist())) < 2]
+    return f"fewer than two different values of: {', '.join(constant)}" if constant else None
 
 
 def interval(values: Array, level: float, share_of: int | None = None) -> tuple[float | None, float | None, int]:

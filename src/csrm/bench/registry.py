@@ -1,10 +1,13 @@
 """The table of benchmarks, `config/benchmarks.tsv`."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from csrm.data.tables import Dataset, in_place
 
 Builder = Literal[
     "conditional",
@@ -17,6 +20,11 @@ Builder = Literal[
     "transcript",
     "turnwise",
     "clauses",
+    "refusal-label",
+    "severity",
+    "scenario",
+    "scenario-type",
+    "allowed-categories",
 ]
 
 
@@ -68,3 +76,11 @@ def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
         path = Path(config_dir) / "benchmarks.tsv"
         raise ValueError(f"benchmark {name!r} is not in {path}; choose one of {sorted(known)}")
     return known[name]
+
+
+def not_at_hand(benchmark: Benchmark, datasets: Mapping[str, Dataset], data_root: str | Path | None) -> list[str]:
+    """Data sets of a benchmark that nothing can fetch and `data_root` does not hold."""
+    placed = [datasets[name] for name in benchmark.rows if name in datasets]
+    local = [dataset for dataset in placed if dataset.source in ("mirror", "own")]
+    folders = {dataset.id: in_place(dataset, data_root) for dataset in local}
+    return [name for name, folder in folders.items() if folder is None or not folder.is_dir()]

@@ -26,11 +26,14 @@ def input_paths(dataset: Dataset, config_dir: Path, raw: Path | None, data_root:
     if dataset.source == "project":
         return [PACKAGE / str(dataset.parts)]
     folder, mirror = raw, in_place(dataset, data_root)
-    if mirror or dataset.source == "mirror":
+    if mirror or dataset.source in ("mirror", "own"):
         folder = mirror
     if folder is None:
-        option = f"--data-root (the folder that holds {dataset.mirror})" if dataset.source == "mirror" else "--raw"
+        placed = dataset.source in ("mirror", "own")
+        option = f"--data-root (the folder that holds {dataset.mirror})" if placed else "--raw"
         raise ValueError(f"data set {dataset.id!r}: give {option}, it says where the files are")
+    if dataset.source == "own":
+        return [folder / str(dataset.parts)]
     files = _pinned(dataset, config_dir, mirrored=mirror is not None)
     return [folder / file.path for file in files] or [folder]
 
@@ -46,6 +49,10 @@ def load_parts(dataset: Dataset, config_dir: Path, raw: Path | None, data_root: 
     if dataset.source == "project":
         if not paths[0].is_file():
             raise FileNotFoundError(f"{paths[0]} is missing; reinstall the package, which ships it")
+        return {"rows": read_file(paths[0])}
+    if dataset.source == "own":
+        if not paths[0].is_file():
+            raise FileNotFoundError(f"{paths[0]} is missing; write it as {dataset.page} says")
         return {"rows": read_file(paths[0])}
     mirrored = in_place(dataset, data_root) is not None
     files = _pinned(dataset, config_dir, mirrored)
@@ -91,17 +98,29 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 
 
 def read_hub(dataset: Dataset, folder: Path) -> Parts:
-    """Read the declared configs and splits of a hub repository: `folder/repo` as fetched, or `folder` of a mirror."""
+    """Read the declared configs and splits of a hub repository: `folder/repo` as fetched, or `folder` of a mirror.
+
+    Raises:
+        FileNotFoundError: if the folder is missing.
+        ValueError: if it lacks a config or split.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing; run `csrm fetch --dataset {dataset.id} --output {folder}`")
     import datasets
 
     repo = folder / "repo" if (folder / "repo").is_dir() else folder
     with tempfile.TemporaryDirectory(prefix="csrm-hub-") as cache:
-        return {
-            part: [dict(row) for row in datasets.load_dataset(str(repo), name=config, split=split, cache_dir=cache)]
-            for part, (config, split) in dataset.hub_parts().items()
-        }
+        parts: Parts = {}
+        for part, (config, split) in dataset.hub_parts().items():
+            try:
+                found = datasets.load_dataset(str(repo), name=config, split=split, cache_dir=cache)
+            except ValueError as error:
+                raise ValueError(
+                    f"{repo} holds no split {split!r} of config {config!r} of data set {dataset.id!r} ({error}); "
+                    "a mirror in part is not enough: complete it, or unset data_root to use the hub"
+                ) from error
+            parts[part] = [dict(row) for row in found]
+        return parts
 
 
 def _pinned(dataset: Dataset, config_dir: Path, mirrored: bool) -> list[PinnedFile]:

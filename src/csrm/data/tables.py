@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-Source = Literal["pypi", "hub", "mirror", "project"]
+Source = Literal["pypi", "hub", "mirror", "project", "own"]
 Cell = Annotated[str | None, BeforeValidator(lambda cell: None if cell in ("-", "") else cell)]
 Flag = Annotated[bool, BeforeValidator(lambda cell: {"yes": True, "no": False}.get(cell, cell))]
 Entry = TypeVar("Entry", bound=BaseModel)
@@ -125,11 +125,9 @@ def raw_id(dataset: Dataset, data_root: str | Path | None = None) -> str | None:
     """
     if dataset.source == "project" or in_place(dataset, data_root):
         return None
-    if dataset.source == "mirror":
-        raise ValueError(
-            f"data set {dataset.id!r} exists only in a local mirror: "
-            f"set data_root to the folder that holds {dataset.mirror}"
-        )
+    if dataset.source in ("mirror", "own"):
+        what = "exists only in a local mirror" if dataset.source == "mirror" else f"is yours to write, {dataset.page}"
+        raise ValueError(f"data set {dataset.id!r} {what}: set data_root to the folder that holds {dataset.mirror}")
     return dataset.raw
 
 

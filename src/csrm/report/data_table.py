@@ -23,6 +23,8 @@ PRINTED = {
     "WildGuardMix-Aug (SA)": ("sa", "wildguardmix"),
 }
 """Row of the printed table -> source and data set of this project."""
+WHOLE = {"beavertails": "beavertails-330k-train"}
+"""Data set -> the larger split of it that stands in its line where a run trains on that."""
 ANSWERED = {"topics": "topics-prompts"}
 """Data sets whose responses the policy model wrote -> the data set of their prompts."""
 ORDER = ("base", "cca", "sa", "response", "evaluation", ALL)
@@ -98,13 +100,20 @@ def data_table(counts: Mapping[tuple[str, str], Count], datasets: Mapping[str, D
     Raises:
         ValueError: if a counted data set is not in the table of data sets.
     """
-    printed = {(*PRINTED[fact.row], _task(fact)): fact for fact in select("Table 1")}
+    printed = {(*_place(fact, counts), _task(fact)): fact for fact in select("Table 1")}
     keys = {(*key, task) for key in counts for task in TASKS} | printed.keys()
     ordered = sorted(keys, key=lambda key: (ORDER.index(key[0]), key[1] == ALL, key[1], key[2]))
     lines = [_line(key, printed.get(key), counts.get(key[:2]), datasets, scale) for key in ordered]
     lines = [line for line in lines if line.published is not None or line.measured]
     lines += [_total(task, lines, scale) for task in TASKS]
     return to_csv(lines, Line._fields), _markdown(lines, scale)
+
+
+def _place(fact: Published, counts: Mapping[tuple[str, str], Count]) -> tuple[str, str]:
+    """Source and data set that a printed count is set against."""
+    source, dataset = PRINTED[fact.row]
+    whole = (source, WHOLE.get(dataset, dataset))
+    return whole if whole in counts else (source, dataset)
 
 
 def number(fact: Published) -> int:

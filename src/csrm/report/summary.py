@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 
 from csrm.report.cells import number, to_csv
 
-RISING = ("auroc", "conditional_auroc", "f1_safe", "f1_unsafe", "balanced_accuracy", "auprc_unsafe", "pair_accuracy")
+RISING = (
+    "auroc",
+    "conditional_auroc",
+    "f1_safe",
+    "f1_unsafe",
+    "balanced_accuracy",
+    "auprc_unsafe",
+    "pair_accuracy",
+    "spearman",
+)
 FALLING = ("brier", "smece")
 NOTE = (
     "Ranks (1 is best, ties share their mean) and macro means over the benchmarks on which every model of the metric "

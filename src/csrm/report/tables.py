@@ -12,12 +12,18 @@ Document = Mapping[str, Any]
 
 DATASETS = {
     "beavertails": "BeaverTails",
+    "beavertails-30k-test": "BeaverTails",
+    "cosapien": "CoSApien",
+    "wildguard-response": "WildGuardMix",
     "safe-rlhf": "Safety-RLHF",
+    "safe-rlhf-test": "Safety-RLHF",
     "xstest": "XSTest",
-    "or-bench": "OR-Bench",
+    "or-bench-union": "OR-Bench",
     "dynabench-turnwise": "DynaBench",
 }
 """Benchmarks that measure what a column of the paper measures."""
+OWN_SPLITS = ("beavertails", "safe-rlhf")
+"""Those that read this project's own test split of the training data, not a published one."""
 MODELS = {
     "csrm": "CSRM (ours)",
     "csrm-no-cca": "CSRM (-CCA)",
@@ -86,6 +92,8 @@ def verdict(
         return "no", "nothing printed for it"
     if document["scale"] != "paper":
         return "no", f"scale {document['scale']}: other backbone, training data and test split"
+    if document["benchmark"] in OWN_SPLITS:
+        return "no", "an own test split of the training data, not a published one"
     if fact.source == "copied":
         return "no", f"the paper copied this number from another protocol ({fact.note})"
     if metric == "f1_safe":
@@ -243,6 +251,7 @@ def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchm
         "smece",
         "pair_accuracy",
         "reward_gap",
+        "spearman",
     )
     kept = [cell for cell in cells if cell.metric in shown]
     return to_csv(cells, Cell._fields), to_markdown("All results", NOTE, kept, shown)

@@ -1,14 +1,20 @@
 """The table of benchmarks, the item builders, the cap, and the command."""
 
 import argparse
+from collections import Counter
 
 import pytest
 
 from csrm import files
 from csrm.bench import build, commands
-from csrm.bench.registry import get_benchmark, load_benchmarks
+from csrm.bench.evaluate import evaluate
+from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.configs.safety_config import Category
-from csrm.rows import Item, Message, PairRow, PromptRow, Row
+from csrm.data.prepare import prepare
+from csrm.data.sources import load_fixture
+from csrm.data.tables import load_datasets
+from csrm.rows import Item, Message, PairRow, PromptRow, Row, ScoreRow
+from csrm.settings import DataSettings, MetricSettings
 
 CONFIG = [Category(name="Violence", guideline="No violence.", key="violence")]
 
@@ -25,7 +31,7 @@ def pair(name, **more):
 
 def test_the_table_is_whole_and_stand_ins_never_carry_the_real_name():
     table = load_benchmarks("config")
-    assert len(table) == 26 and table["xstest"].rows == ("xstest",)
+    assert len(table) == 42 and table["xstest"].rows == ("xstest",)
     for benchmark in table.values():
         if benchmark.stand_in_for:
             assert benchmark.stand_in_for.lower() not in f"{benchmark.title} {benchmark.id}".lower()
@@ -33,6 +39,16 @@ def test_the_table_is_whole_and_stand_ins_never_carry_the_real_name():
             assert benchmark.taxonomy
     with pytest.raises(ValueError, match=r"nope.*choose one of.*beavertails"):
         get_benchmark("config", "nope")
+
+
+def test_benchmarks_of_data_that_nothing_can_fetch_are_named(tmp_path):
+    table, datasets = load_benchmarks("config"), load_datasets("config")
+    assert not_at_hand(table["cosapien"], datasets, None) == ["cosapien-judged"]
+    assert not_at_hand(table["cosapien"], datasets, tmp_path) == ["cosapien-judged"]
+    (tmp_path / "cosapien-judged").mkdir()
+    assert not_at_hand(table["cosapien"], datasets, tmp_path) == []
+    assert not_at_hand(table["xstest-completions"], datasets, None) == ["xstest-completions"]
+    assert not any(not_at_hand(table[name], datasets, None) for name in ("xstest", "wildguard-prompt", "beavertails"))
 
 
 def test_a_bad_line_is_named(tmp_path):
@@ -49,6 +65,18 @@ def test_response_labels_drop_and_count_unlabelled_rows():
         ("bench:b", "unsafe", "contrast"),
     ]
     assert dropped == 1 and items[0].config == CONFIG
+
+
+def test_subsets_are_adversarial_and_vanilla():
+    rows = [row("a", safe=True, meta={"adversarial": True}), row("b", safe=False, meta={"adversarial": False})]
+    items, _ = build.response_label_items(rows, CONFIG, "bench")
+    assert [i.subset for i in items] == ["adversarial", "vanilla"]
+
+
+def test_refusals_are_unsafe_where_refusing_is_forbidden():
+    rows = [row("a", refusal=True, safe=True), row("b", refusal=False, safe=False), row("c", safe=True)]
+    items, dropped = build.refusal_items(rows, CONFIG, "bench")
+    assert [(i.id, i.label) for i in items] == [("bench:a", "unsafe"), ("bench:b", "safe")] and dropped == 1
 
 
 def prompt(name, **meta):
@@ -129,6 +157,15 @@ def test_generated_benchmarks(tmp_path, benchmark):
     assert notes["rows_of_other_data"] == 1 and notes["items"] == len(items)
 
 
+def test_severities_as_a_command(tmp_path):
+    chosen = options(tmp_path, "pyrit-severity", [*pyrit_rows(), row("bare")])
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    assert len(items) == 40 and {len(item.config) for item in items} == {1}
+    notes = files.read_json(tmp_path / "items.jsonl.manifest.json")["notes"]
+    assert notes["dropped_without_severity"] == 1 and len(notes["subsets"]) == 4
+
+
 def test_full_configuration_of_beavertails(tmp_path):
     rows = [row(f"r{n}", f"p{n}", harms={"violence": 1.0} if n % 2 else {}, safe=n % 2 == 0) for n in range(6)]
     rows = [r.model_copy(update={"taxonomy": "beavertails", "exhaustive": True, "harms": {}}) for r in rows]
@@ -169,6 +206,48 @@ def test_commands_for_pairs_and_prompts(tmp_path):
     chosen.run(chosen)
     items = files.read_rows(tmp_path / "items.jsonl", Item)
     assert len(items) == 5 and items[0].config
+
+
+HUB_ONLY = {
+    "wildguard-prompt": {("adversarial", "unsafe"): 1, ("vanilla", "safe"): 1, ("vanilla", "unsafe"): 1},
+    "wildguard-response": {("adversarial", "unsafe"): 1, ("vanilla", "safe"): 1},
+    "wildguard-refusal": {("adversarial", "safe"): 1, ("vanilla", "safe"): 1, ("vanilla", "unsafe"): 1},
+    "beavertails-30k-test": {("all", "safe"): 1, ("all", "unsafe"): 2},
+    "beavertails-330k-test": {("all", "safe"): 1, ("all", "unsafe"): 1},
+    "cosapien": {("game_development", "safe"): 1, ("film_production", "unsafe"): 1},
+    "cosapien-demonstrations": {("game_development", "safe"): 1},
+    "scenario-types": {
+        ("game_development", "safe"): 1,
+        ("game_development", "unsafe"): 1,
+        ("film_production", "unsafe"): 1,
+    },
+    "allowed-categories": {
+        ("none", "safe"): 1,
+        ("none", "unsafe"): 1,
+        ("fin+priv", "safe"): 1,
+        ("viol+weap", "unsafe"): 1,
+    },
+    "or-bench-union": {("deception", "safe"): 1, ("deception", "unsafe"): 1},
+    "safe-rlhf-test": {("all", "None"): 6},
+    "xstest-completions": {("safe-compliance", "safe"): 1, ("safe-full", "safe"): 1, ("safe-partial", "safe"): 1},
+    "xstest-completions-refusal": {("all", "safe"): 1, ("all", "unsafe"): 2},
+    "xstest-response-refusal": {("prompt_safe", "safe"): 1, ("all", "unsafe"): 1},
+}
+"""Benchmark -> its (subset, label) counts on the placeholder rows of its data set."""
+
+
+@pytest.mark.parametrize("benchmark", sorted(HUB_ONLY))
+def test_benchmarks_from_placeholder_rows_to_metrics(tmp_path, benchmark):
+    (name,) = get_benchmark("config", benchmark).rows
+    chosen = options(tmp_path, benchmark, prepare(load_datasets("config")[name], load_fixture(name), DataSettings())[0])
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    found = Counter((item.subset, str(item.label)) for item in items)
+    assert found == HUB_ONLY[benchmark] and all(item.config for item in items)
+    scores = [ScoreRow(id=item.id, log_odds=n - 1.5, n_tokens=9) for n, item in enumerate(items)]
+    metrics = evaluate(items, scores, MetricSettings(bootstrap=20), 0)
+    assert metrics["overall"]["counts"]["n"] == len(items) and metrics["seed"] == 0
+    assert set(metrics["subsets"]) == {subset for subset, _ in found}
 
 
 def test_no_items_is_an_error(tmp_path):

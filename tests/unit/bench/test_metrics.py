@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import relplot
+from scipy.stats import spearmanr
 from sklearn import metrics as sk
 
 from csrm.bench import metrics as m
@@ -55,6 +56,34 @@ def test_agrees_with_scikit_learn_on_tied_scores():
     }
     for name, value in expected.items():
         assert one(name, sample) == pytest.approx(value), name
+
+
+def rated(n=60, seed=0, prompts=None):
+    rng = np.random.default_rng(seed)
+    severity = rng.integers(0, 9, n) / 8
+    sample = make(severity < 0.5, np.round(rng.normal(size=n) - severity, 1))
+    sample = sample._replace(severity=severity)
+    return sample if prompts is None else sample._replace(prompt=np.arange(n) % prompts, n_prompts=prompts)
+
+
+def test_spearman_is_scipys_with_ties():
+    sample = rated()
+    assert one("spearman", sample) == pytest.approx(spearmanr(-sample.s, sample.severity).statistic)
+    assert m.undefined(random_sample(), "spearman") == "no human severities"
+    flat = sample._replace(s=np.zeros(60))
+    assert m.undefined(flat, "spearman") == "fewer than two different values of: score"
+    flat = sample._replace(severity=np.ones(60))
+    assert m.estimate(flat, "spearman", np.ones((20, 60))).reason == "fewer than two different values of: severity"
+
+
+def test_spearman_of_a_resample_is_that_of_the_repeated_items():
+    sample = rated(prompts=20)
+    weights = m.prompt_weights(20, 25, np.random.default_rng(3))
+    for row, value in zip(weights, m.spearman(sample, weights), strict=True):
+        index = np.repeat(np.arange(60), row[sample.prompt].astype(int))
+        assert value == pytest.approx(spearmanr(-sample.s[index], sample.severity[index]).statistic)
+    found = m.estimate(sample, "spearman", m.prompt_weights(20, 300, np.random.default_rng(0)))
+    assert found.low < found.value < found.high and (found.n, found.n_prompts) == (60, 20)
 
 
 def test_smece_is_relplots():

@@ -72,6 +72,93 @@ def test_xstest_labels_come_from_the_type_when_missing() -> None:
     assert [row.meta["label"] for row in adapt("xstest")[0]] == ["safe", "unsafe"]
 
 
+def test_several_annotations_of_a_response_are_a_vote() -> None:
+    rows, drops = adapt("beavertails-330k-test")
+    assert [(row.safe, row.harms) for row in rows] == [(True, {}), (False, {"unethical": 1.0, "privacy": 1.0})]
+    assert drops["further annotation, merged"] == 3 and drops["tied annotations"] == 1
+    assert drops["note: annotations disagree, majority kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("votes", "harms"),
+    [
+        (["animal_abuse", "animal_abuse", "self_harm"], {"animal_abuse"}),
+        (["animal_abuse", "self_harm"], {"animal_abuse", "self_harm"}),
+        (["animal_abuse", "self_harm", "privacy_violation"], {"animal_abuse", "self_harm", "privacy"}),
+        ([""], set()),
+    ],
+)
+def test_categories_of_a_vote_are_half_of_the_majoritys_or_the_most_chosen(votes: list[str], harms: set[str]) -> None:
+    keys = ["animal_abuse", "self_harm", "privacy_violation"]
+    rows = [
+        {"prompt": "a", "response": "b", "is_safe": False, "category": {key: key == vote for key in keys}}
+        for vote in votes
+    ]
+    (found,) = guards.beavertails_votes("b", {"rows": rows}, Counter())
+    assert set(found.harms) == harms and found.safe is False
+
+
+def test_wildguard_prompts_have_labels_or_are_counted() -> None:
+    rows, drops = adapt("wildguardmix-prompts")
+    assert [(row.meta["label"], row.meta["type"]) for row in rows] == [
+        ("safe", "vanilla"),
+        ("unsafe", "vanilla"),
+        ("unsafe", "adversarial"),
+    ]
+    assert drops == {"no prompt_harm_label": 1}
+
+
+def test_the_test_split_of_wildguardmix_is_not_trained_on() -> None:
+    assert set(DATASETS["wildguardmix"].hub_parts()) == {"train"}
+    assert (
+        set(DATASETS["wildguardmix-test"].hub_parts()) == set(DATASETS["wildguardmix-prompts"].hub_parts()) == {"test"}
+    )
+
+
+def test_judged_responses_name_both_sources() -> None:
+    rows, _ = adapt("cosapien-judged")
+    assert [(r.safe, r.label_source, r.meta["response_source"]) for r in rows] == [
+        (True, "human", "model-a"),
+        (False, "judge:model-b", "model-a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("response_source", "", "response_source is ''"),
+        ("response_source", None, "response_source is None"),
+        ("label_source", None, "label_source is None; expected human or judge"),
+        ("label_source", "proxy:type", "label_source is 'proxy:type'"),
+        ("label", "", "label: '' is not one of"),
+        ("scenario", "film", "scenario: 'film' is not one of"),
+    ],
+)
+def test_a_judged_response_without_a_source_is_an_error(field: str, value: Any, message: str) -> None:
+    row = load_fixture("cosapien-judged")["rows"][0] | {field: value}
+    with pytest.raises(ValueError, match=f"row 0.*{message}"):
+        list(cosa.cosapien_judged("c", {"rows": [row]}, Counter()))
+
+
+def test_completions_that_comply_with_unsafe_prompts_are_unsafe() -> None:
+    first = load_fixture("xstest-completions")["completions"][0]
+    labels = {}
+    for asked in ("safe", "unsafe"):
+        for kind in ("1_full_compliance", "2_full_refusal", "3_partial_refusal"):
+            drops: Counter[str] = Counter()
+            row = first | {"prompt_label": asked, "final_label": kind}
+            (found,) = ADAPTERS["xstest-completions"]("x", {"completions": [row]}, drops)
+            labels[found.meta["subset"]] = (found.safe, found.refusal, drops.total())  # type: ignore[union-attr]
+    assert labels == {
+        "safe-compliance": (True, False, 0),
+        "safe-full": (True, True, 0),
+        "safe-partial": (True, True, 0),
+        "unsafe-compliance": (False, False, 0),
+        "unsafe-full": (True, True, 0),
+        "unsafe-partial": (None, True, 1),
+    }
+
+
 def test_xstest_completions_keep_partial_refusals_apart() -> None:
     rows, _ = adapt("xstest-completions")
     assert [(r.refusal, r.meta["refusal_kind"]) for r in rows] == [

@@ -24,10 +24,13 @@ LABELS = {
     "wildguardmix": ["response_harm_label", "response_refusal_label", "prompt_harm_label"],
     "aegis2": ["response_label"],
     "xstest": ["label"],
-    "xstest-completions": ["final_label"],
+    "xstest-completions": ["final_label", "prompt_label"],
     "xstest-response": ["label"],
     "or-bench": ["label"],
+    "wildguardmix-prompts": ["prompt_harm_label", "adversarial"],
+    "beavertails-330k-test": ["is_safe"],
     "cosapien-prompts": ["type"],
+    "cosapien-judged": ["label", "scenario"],
     "cosalign-test": ["situation"],
 }
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from csrm.bench.cosa import SCENARIOS, allowed_items, scenario_configs, scenario_items
+from csrm.bench.evaluate import pairs_of
+from csrm.configs.taxonomy import load_taxonomy
 from csrm.data import tables
 from csrm.data.prepare import prepare
 from csrm.data.sources import load_parts
@@ -54,6 +57,9 @@ def test_xstest() -> None:
     assert Counter(row.meta["label"] for row in rows("xstest")[0]) == {"safe": 250, "unsafe": 200}
     kinds = Counter(row.meta["refusal_kind"] for row in rows("xstest-completions")[0])
     assert kinds == {"compliance": 1091, "full": 983, "partial": 176}
+    found, notes = rows("xstest-completions")
+    assert Counter(row.safe for row in found) == {True: 2061, False: 136, None: 53}
+    assert notes["noticed"] == {"partial refusal of an unsafe prompt, harm unknown": 53}
     labels = Counter((row.safe, row.refusal) for row in rows("xstest-response")[0])
     assert labels == {(True, None): 368, (False, None): 78, (None, False): 271, (None, True): 178}
 
@@ -64,6 +70,23 @@ def test_pairs_and_prompts() -> None:
     assert (len(rows("safe-rlhf")[0]), rows("safe-rlhf")[1]["dropped"]) == (783, {"equal responses": 1})
     assert len(rows("coconot")[0]) == 927
     assert Counter(row.meta["task"] for row in rows("cst-pairs")[0]) == {"harmless": 936, "truthfulness": 1016}
+
+
+def test_beavertails_30k_test_as_a_benchmark_is_the_whole_split() -> None:
+    assert len(rows("beavertails-30k-test")[0]) == len(rows("beavertails")[0]) == 3019
+
+
+def test_allowed_categories_of_cosalign_test() -> None:
+    items = allowed_items(rows("cosalign-test")[0], load_taxonomy("cosalign"), "b")
+    assert Counter(item.label for item in items) == {"safe": 1210, "unsafe": 1990}
+    assert Counter(item.rank for item in items) == {None: 2980, "chosen": 110, "rejected": 110}
+    assert len(pairs_of(items)) == 110
+
+
+def test_demonstrations_of_cosapien() -> None:
+    items, notes = scenario_items(rows("cosapien")[0], scenario_configs(ROOT / "config"), "b")
+    assert Counter(item.subset for item in items) == dict.fromkeys(SCENARIOS, 5)
+    assert notes["label_sources"] == {"authors": 25}
 
 
 def test_overlaps_that_splits_must_exclude() -> None:

@@ -89,13 +89,37 @@ def test_hub_folder_is_read_by_config_and_split(tmp_path: Path) -> None:
         (repo / split / f"{name}.jsonl").write_text(json.dumps({"prompt": split, "response": None}) + "\n")
     (repo / "README.md").write_text(README)
     (tmp_path / "manifest.json").write_text("{}")
-    dataset = tables.load_datasets(CONFIG)["wildguardmix"]
-    expected = {split: [{"prompt": split, "response": None}] for split in ("train", "test")}
-    assert load_parts(dataset, CONFIG, tmp_path, None) == expected
+    sets = {"train": "wildguardmix", "test": "wildguardmix-test"}
+    found = {split: tables.load_datasets(CONFIG)[name] for split, name in sets.items()}
+    expected = {split: {split: [{"prompt": split, "response": None}]} for split in sets}
+    assert {split: load_parts(dataset, CONFIG, tmp_path, None) for split, dataset in found.items()} == expected
     mirror_root = tmp_path / "mirror"
     (mirror_root / "allenai").mkdir(parents=True)
     repo.rename(mirror_root / "allenai/wildguardmix")
-    assert load_parts(dataset, CONFIG, None, mirror_root) == expected
+    assert {split: load_parts(dataset, CONFIG, None, mirror_root) for split, dataset in found.items()} == expected
+
+
+def test_a_split_that_a_mirror_lacks_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "PKU-Alignment/BeaverTails"
+    folder.mkdir(parents=True)
+    (folder / "30k_test.jsonl").write_text(json.dumps({"prompt": "a", "response": "b"}) + "\n")
+    dataset = tables.load_datasets(CONFIG)["beavertails-330k-test"]
+    with pytest.raises(
+        ValueError, match=r"no split '330k_test' of config 'default' of data set 'beavertails-330k-test'"
+    ):
+        load_parts(dataset, CONFIG, None, tmp_path)
+
+
+def test_rows_that_the_user_writes_are_read_below_data_root(tmp_path: Path) -> None:
+    dataset = tables.load_datasets(CONFIG)["cosapien-judged"]
+    with pytest.raises(FileNotFoundError, match=r"judged.jsonl is missing; write it as docs/contracts.md says"):
+        load_parts(dataset, CONFIG, None, tmp_path)
+    (tmp_path / "cosapien-judged").mkdir()
+    rows = load_fixture("cosapien-judged")["rows"]
+    (tmp_path / "cosapien-judged/judged.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert load_parts(dataset, CONFIG, None, tmp_path) == {"rows": rows}
+    with pytest.raises(ValueError, match=r"'cosapien-judged' is yours to write.*set data_root"):
+        tables.raw_id(dataset)
 
 
 HUB_FILES = {

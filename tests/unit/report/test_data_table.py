@@ -41,6 +41,14 @@ def test_counts_by_source_and_data_set():
         count(GROUPS, {"b-1": "beavertails"})
 
 
+def test_the_larger_split_stands_in_the_line_of_its_data_set():
+    counts = {("base", "beavertails-330k-train"): Count(1, 1, 1, 0), ("base", "all"): Count(1, 1, 1, 0)}
+    text, _ = data_table(counts, load_datasets("config"), "paper")
+    lines = {(r["source"], r["dataset"], r["task"]): r for r in csv.DictReader(text.splitlines())}
+    assert lines["base", "beavertails-330k-train", "CLS"]["published"] == "330000"
+    assert ("base", "beavertails", "CLS") not in lines and lines["sa", "beavertails", "RM"]["published"] == "185000"
+
+
 def test_a_data_set_without_a_licence_line_is_named():
     with pytest.raises(ValueError, match="'nowhere' has no line in datasets"):
         data_table({("base", "nowhere"): Count(1, 1, 1, 0)}, load_datasets("config"), "demo")

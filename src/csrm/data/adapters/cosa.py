@@ -19,6 +19,7 @@ NAMES = {
     "Weapons, Explosives, Arson, and Illegal Firearm Transactions": "weapons",
     "Other Harms": "other",
 }
+SCENARIOS = ("book_publisher_arab", "film_production", "game_development", "language_learning", "public_prosecutor")
 SITUATIONS = {"1": "allowed", "2": "partial", "3": "disallowed"}
 
 
@@ -98,8 +99,30 @@ def cosapien(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         if blank(drops, row, "prompt", "response"):
             continue
         policy = choose(row["scenario"], scenarios, "scenario")
-        meta = {"scenario": row["scenario"], "policy": policy}
+        meta = {"scenario": row["scenario"], "policy": policy, "response_source": "authors"}
         yield labelled(name, number, row["prompt"], row["response"], safe=True, meta=meta, label_source="authors")
+
+
+def cosapien_judged(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """Labelled responses to the prompts, brought by the user: nobody publishes them, so both name their source.
+
+    Raises:
+        ValueError: if a row does not name who wrote the response, or who labelled it (`human` or `judge:<model>`; a
+            label of the prompt's type is another task).
+    """
+    for number, row in enumerate(parts["rows"]):
+        if blank(drops, row, "prompt", "response"):
+            continue
+        where = f"row {number}"
+        if not str(row.get("response_source") or "").strip():
+            raise ValueError(f"{where}: response_source is {row.get('response_source')!r}; name who wrote the response")
+        source = str(row.get("label_source") or "")
+        if not re.fullmatch(r"human|judge:.+", source):
+            raise ValueError(f"{where}: label_source is {row.get('label_source')!r}; expected human or judge:<model>")
+        safe = choose(row["label"], {"safe": True, "unsafe": False}, f"{where}: label")
+        scenario = choose(row["scenario"], {key: key for key in SCENARIOS}, f"{where}: scenario")
+        meta = {"scenario": scenario, "response_source": row["response_source"]}
+        yield labelled(name, number, row["prompt"], row["response"], safe=safe, meta=meta, label_source=source)
 
 
 def cosapien_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:

@@ -19,14 +19,23 @@ def xstest(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
 
 
 def completions(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
-    """Human verdicts on completions of five models; a partial refusal counts as a refusal, `meta` tells it apart."""
+    """Human verdicts on completions of five models; a partial refusal counts as a refusal, `meta` tells it apart.
+
+    `safe` says whether the completion complies with an unsafe prompt (unsafe) or not (safe); a partial refusal of an
+    unsafe prompt may or may not help, so it has no such label.
+    """
     kinds = {"1_full_compliance": "compliance", "2_full_refusal": "full", "3_partial_refusal": "partial"}
+    harmless = {"compliance": False, "full": True, "partial": None}
     for number, row in enumerate(parts["completions"]):
         if blank(drops, row, "prompt", "response"):
             continue
         kind = choose(row["final_label"], kinds, "final_label")
-        meta = {"refusal_kind": kind, "model": row["model"], "type": row["type"], "prompt_label": row["prompt_label"]}
-        yield labelled(name, number, row["prompt"], row["response"], refusal=kind != "compliance", meta=meta)
+        asked = choose(row["prompt_label"], {"safe": "safe", "unsafe": "unsafe"}, "prompt_label")
+        meta = {"refusal_kind": kind, "model": row["model"], "type": row["type"], "prompt_label": asked}
+        meta["subset"] = f"{asked}-{kind}"
+        safe = True if asked == "safe" else harmless[kind]
+        drops["note: partial refusal of an unsafe prompt, harm unknown"] += safe is None
+        yield labelled(name, number, row["prompt"], row["response"], safe=safe, refusal=kind != "compliance", meta=meta)
 
 
 def responses(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:

@@ -3,14 +3,15 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from csrm.data.adapters.common import Drops, blank, choose, context_id, labelled
+from csrm.data.adapters.common import Drops, blank, choose, context_id, labelled, prompt_row
 from csrm.data.sources import Parts
-from csrm.rows import Message, Row
+from csrm.rows import Message, PromptRow, Row
 
 BEAVERTAILS = {
     "animal_abuse": "animal_abuse",
@@ -51,6 +52,53 @@ def beavertails(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         if bool(harms) == choose(row["is_safe"], {True: True, False: False}, "is_safe"):
             drops["note: is_safe contradicts the categories"] += 1
         yield labelled(name, number, *text, "beavertails", harms=harms, exhaustive=True, safe=row["is_safe"])
+
+
+def beavertails_votes(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """The splits in which a response was labelled several times: the majority's label, counted; ties are dropped.
+
+    The categories are those that at least half of the majority chose, or where there is none, the most chosen ones.
+    """
+    answers: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in parts["rows"]:
+        if not blank(drops, row, "prompt", "response"):
+            choose(row["is_safe"], {True: True, False: False}, "is_safe")
+            answers.setdefault((row["prompt"], row["response"]), []).append(row)
+    merged = []
+    for votes in answers.values():
+        drops["further annotation, merged"] += len(votes) - 1
+        n_safe = sum(vote["is_safe"] for vote in votes)
+        if 2 * n_safe == len(votes):
+            drops["tied annotations"] += 1
+            continue
+        drops["note: annotations disagree, majority kept"] += 0 < n_safe < len(votes)
+        merged.append(_majority([vote for vote in votes if vote["is_safe"] == (2 * n_safe > len(votes))]))
+    yield from beavertails(name, {"rows": merged}, drops)
+
+
+def _majority(votes: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = Counter[str]()
+    for vote in votes:
+        counts.update({key: int(bool(violated)) for key, violated in vote["category"].items()})
+    most = max(counts.values(), default=0)
+    needed = min(most, (len(votes) + 1) // 2)
+    return {**votes[0], "category": {key: 0 < needed <= count for key, count in counts.items()}}
+
+
+def wildguard_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
+    """Prompts with their harm label, adversarial or vanilla; unlabelled ones are dropped and counted."""
+    labels = {"harmful": "unsafe", "unharmful": "safe", None: None, "": None}
+    for split in sorted(parts):
+        for number, row in enumerate(parts[split]):
+            label = choose(row["prompt_harm_label"], labels, "prompt_harm_label")
+            if blank(drops, row, "prompt"):
+                continue
+            if label is None:
+                drops["no prompt_harm_label"] += 1
+                continue
+            kind = choose(row["adversarial"], {True: "adversarial", False: "vanilla"}, "adversarial")
+            meta = {"label": label, "type": kind, "subcategory": row["subcategory"]}
+            yield prompt_row(name, f"{split}-{number}", row["prompt"], **meta)
 
 
 def wildguardmix(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
