@@ -175,15 +175,15 @@ def test_full_configuration_of_beavertails(tmp_path):
     assert len(items) == 3 and len(items[0].config) == 14 and {i.label for i in items} == {"safe"}
 
 
-def test_bank_strictness_where_there_are_no_levels(tmp_path):
-    from csrm.augment.catalogue import Catalogue
-
-    key = Catalogue.load({"beavertails"}, []).taxonomy("beavertails")[0].key
+@pytest.mark.parametrize(
+    ("taxonomy", "key"), [("beavertails", "animal_abuse"), ("wildguard", "violence_and_physical_harm")]
+)
+def test_bank_strictness_where_there_are_no_levels(tmp_path, taxonomy, key):
     texts = ["kick the dog", "drown the cat", "poison the birds", "starve the horses", "trap the fox in a cage"]
     rows = [
         row(f"r{n}", f"p{n}", harms={key: 1.0}, exhaustive=True, safe=False).model_copy(
             update={
-                "taxonomy": "beavertails",
+                "taxonomy": taxonomy,
                 "messages": [
                     Message(role="user", content="what now"),
                     Message(role="assistant", content=f"You should {texts[n % 5]} today."),
@@ -192,7 +192,7 @@ def test_bank_strictness_where_there_are_no_levels(tmp_path):
         )
         for n in range(120)
     ]
-    chosen = options(tmp_path, "beavertails-strictness", rows, 40)
+    chosen = options(tmp_path, f"{taxonomy}-strictness", rows, 40)
     chosen.run(chosen)
     items = files.read_rows(tmp_path / "items.jsonl", Item)
     assert 0 < len(items) <= 40 and {i.rank for i in items} == {"chosen", "rejected"}
