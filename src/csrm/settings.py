@@ -228,7 +228,7 @@ class ScoreSettings(BackendSettings):
         description="baselines beside the variants: zero-shot, csrm.bench.baselines, ids of config/guards.tsv",
     )
     benchmarks: list[str] = Field(
-        ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness", "pyrit-severity"],
+        ["pyrit-seen", "pyrit-unseen", "pyrit-threshold", "pyrit-strictness"],
         description="benchmarks in config/benchmarks.tsv",
     )
     guards: str | None = Field(None, description="folder with one model folder per guard of config/guards.tsv")
