@@ -15,7 +15,7 @@ from csrm.files import write_text
 from csrm.settings import Settings
 
 HEADER = """\
-# All settings with the demo's defaults, generated from src/csrm/settings.py by `csrm settings --config-dir config`.
+# All settings with the demo's defaults, generated from src/csrm/settings by `csrm settings --config-dir config`.
 # Change a run with `snakemake --config scale=small seed=1`, or in an overlay: config/scales/<scale>.yaml.
 """
 
@@ -85,7 +85,7 @@ def run_settings(options: argparse.Namespace) -> None:
         stale = drifted(config_dir)
         if stale:
             names = ", ".join(path.as_posix() for path in stale)
-            raise ValueError(f"{names} differ from src/csrm/settings.py; run: csrm settings --config-dir {config_dir}")
+            raise ValueError(f"{names} differ from src/csrm/settings; run: csrm settings --config-dir {config_dir}")
         return
     for path, text in generated(config_dir).items():
         write_text(path, text)

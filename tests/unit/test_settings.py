@@ -110,7 +110,7 @@ def test_drift_is_found_and_repaired(
     assert main(["settings", "--config-dir", folder]) == 0
     path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
     assert main(["settings", "--config-dir", folder, "--check"]) == 1
-    assert "config.yaml differ from src/csrm/settings.py; run: csrm settings" in capsys.readouterr().err
+    assert "config.yaml differ from src/csrm/settings; run: csrm settings" in capsys.readouterr().err
     assert main(["settings", "--config-dir", folder]) == 0
     assert main(["settings", "--config-dir", folder, "--check"]) == 0
 

@@ -1,0 +1,55 @@
+"""Settings of sampling and of downstream alignment."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from csrm.settings.base import Section
+
+
+class SamplingSettings(Section):
+    """How responses are sampled."""
+
+    max_new_tokens: int = Field(64, ge=1)
+    temperature: float = Field(0.8, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+
+
+PairAlgorithm = Literal["dpo", "reward-distillation"]
+Algorithm = Literal[PairAlgorithm, "reinforce"]
+
+
+class ReinforceSettings(Section):
+    """REINFORCE++ (section 4.4): 8 rollouts, batches of 128 and 5 episodes in the paper, which gives no more."""
+
+    rollouts: int = Field(8, ge=1, description="responses a prompt")
+    episodes: int = Field(1, ge=1, description="passes over the prompts")
+    batch: int = Field(128, ge=1, description="most responses of one update")
+    updates: int = Field(1, ge=1, description="updates on one sampled batch; must divide the rollouts")
+    beta: float = Field(0.01, ge=0, description="weight of the KL estimate in the reward")
+    clip: float = Field(0.2, gt=0, description="token ratios count up to 1 +- clip")
+    temperature: float = Field(1.0, gt=0, description="of the rollouts and of all log-probabilities")
+
+
+class AlignSettings(SamplingSettings):
+    """Downstream alignment of a policy (section 4.4)."""
+
+    selection = frozenset({"configs", "rewards", "algorithms", "swept"})
+    policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
+    configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
+    rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
+    algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
+    swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
+    train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
+    test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
+    samples: int = Field(6, ge=2, description="responses sampled per training prompt")
+    pairs_per_prompt: int = Field(1, ge=1, description="best/worst responses paired per prompt")
+    test_samples: int = Field(4, ge=1, description="generations per test prompt")
+    beta: float = Field(0.1, gt=0, description="pull to the reference policy, in DPO and Reward Distillation")
+    learning_rate: float = Field(2e-4, gt=0)
+    steps: int = Field(12, ge=1)
+    batch_pairs: int = Field(4, ge=1)
+    reinforce: ReinforceSettings = ReinforceSettings()
+    lora_rank: int = Field(16, ge=1)
+    sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
+    sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")

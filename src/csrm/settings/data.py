@@ -1,0 +1,91 @@
+"""Settings of the data and of their augmentation."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from csrm.settings.base import Section, Share
+
+
+class DataSettings(Section):
+    """Which rows are read and how they are split, before any augmentation."""
+
+    train: list[str] = Field(["pyrit-harm"], description="data sets of labelled conversations to train on")
+    response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
+    held_out: list[str] = Field(
+        ["privacy", "self_harm", "gambling", "pets", "travel"],
+        description="families that appear in no training text: neither their conversations nor their categories",
+    )
+    test_share: Share = Field(0.25, description="share of prompts kept for the test split")
+    validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
+    row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
+    max_response_words: int = Field(60, ge=1, description="responses are cut to so many words, and counted")
+    max_prompt_words: int = Field(40, ge=1, description="longer prompts keep their last so many words, and are counted")
+
+
+class LLMSettings(Section):
+    """Where the LLM backend of the proposers, classifiers and judges runs."""
+
+    model: str | None = Field(None, description="model id of the endpoint, or a local transformers folder")
+    base_url: str | None = Field(None, description="OpenAI-compatible endpoint (None: run `model` locally)")
+    max_tokens: int = Field(512, ge=1, description="longest answer, tokens")
+    temperature: float = Field(0.0, ge=0, description="sampling temperature")
+    retries: int = Field(3, ge=0, description="further tries after an answer that does not parse")
+    structured: bool = Field(True, description="answers must follow the prompt's JSON schema; false: as they come")
+
+
+class AugmentSettings(Section):
+    """Configuration augmentation (CCA, section 3.2) and strictness augmentation (SA, Algorithm 1)."""
+
+    selection = frozenset({"compared"})
+    cca_backend: Literal["bank", "llm"] = Field("bank", description="who proposes p+ and p-: the bank, or `llm`")
+    sa_backend: Literal["bank", "llm"] = Field("bank", description="who runs Algorithm 1: the bank or levels, or `llm`")
+    llm: LLMSettings = LLMSettings()
+    standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
+    held_out_thresholds: list[float] = Field([0.75], description="severity thresholds that no training text uses")
+    drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
+    insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
+    insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
+    matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
+    max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
+    max_standard: int = Field(3, ge=1, description="largest number of categories of a standard configuration (base)")
+    guideline_rate: Share = Field(0.2, description="probability that a bank category is shown with its guideline")
+    paraphrase_rate: Share = Field(0.5, description="probability that a bank category is shown under its other name")
+    permit_rate: Share = Field(
+        0.0, description="share of contrasts that permit, in words, what the other configuration forbids"
+    )
+    semantic: bool = Field(
+        True, description="choose p+ and p- by meaning; false: at random among those that the labels allow"
+    )
+    bank_size: int | None = Field(
+        None, ge=1, description="bank categories that CCA draws from: a sample stratified by family (None: all)"
+    )
+    contrasts: int = Field(4, ge=1, description="unsafe/safe contrasts per conversation, p+ and own category in turn")
+    keep_uncontrasted: Share = Field(
+        0.2, description="share kept of CCA's conversations whose configurations all give one label"
+    )
+    both_labels: bool = Field(
+        True, description="keep the safe and the unsafe configurations of a conversation; false: those of one label"
+    )
+    contrast_pairs: bool = Field(True, description="rank each safe above each unsafe branch of a conversation in L_rm")
+    alpha: float = Field(0.05, gt=0, lt=1, description="level of the one-sided Clopper-Pearson bound (Definition 3.1)")
+    dominance: float = Field(0.85, gt=0, lt=1, description="bound that a strict/lenient pair must exceed (paper: .95)")
+    pool: int = Field(200, ge=1, description="largest D_p of a category, in conversations, where `pools` has no other")
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {"beavertails": 200, "wildguard": 100}, description="largest D_p of a category by taxonomy, as in the paper"
+    )
+    pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+    compared: int | None = Field(
+        None,
+        ge=1,
+        description="conversations that bank and language model are compared on as proposers (None: left out)",
+    )
+
+    @field_validator("pools")
+    @classmethod
+    def _known_taxonomies(cls, pools: dict[str, int]) -> dict[str, int]:
+        known = sorted(path.stem for path in (Path(__file__).parents[1] / "configs" / "taxonomies").glob("*.yaml"))
+        if unknown := sorted(set(pools) - set(known)):
+            raise ValueError(f"augment.pools names taxonomies that do not exist: {unknown}; known: {known}")
+        return pools
