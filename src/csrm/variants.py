@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from csrm.settings import AugmentSettings, Section, TrainSettings, merge, write_slice
+from csrm.settings import AugmentSettings, Section, TrainSettings, explain, merge, write_slice
 
 TRAIN = "train"
 AUGMENT = "augment"
@@ -95,4 +95,4 @@ def _override(name: str, base: Settings, changes: dict[str, Any]) -> Settings:
     try:
         return type(base).model_validate(merge(base.model_dump(mode="json"), changes))
     except ValidationError as error:
-        raise ValueError(f"config/variants.yaml, variant {name!r}: {error}") from None
+        raise ValueError(f"config/variants.yaml, variant {name!r}: {explain(error, type(base))}") from None

@@ -60,8 +60,10 @@ def test_short_forms_of_the_caps() -> None:
     ("overrides", "message"),
     [
         ({"sede": 1}, "sede"),
-        ({"train": {"step": 3}}, r"train\.step"),
-        ({"train": {"steps": 0}}, r"train\.steps(.|\n)*greater than or equal to 1"),
+        ({"train": {"step": 3}}, r"train\.step: unknown key, perhaps 'steps'; the keys of train: \['backbone'.*'steps'"),
+        ({"augment": {"llm": {"q": 1}}}, r"augment\.llm\.q: unknown key; the keys of augment\.llm: \['base_url'"),
+        ({"colour": 1}, r"colour: unknown key; the keys of the settings: \['align'"),
+        ({"train": {"steps": 0}}, r"train\.steps: input should be greater than or equal to 1, got 0"),
         ({"train": {"section_order": "random"}}, "conversation-first"),
         ({"scale": "huge"}, r"'huge' is unknown; choose one of \['demo', 'paper', 'small', 'smoke'\]"),
         ({"row_cap": 0}, r"data\.row_cap"),

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from csrm.settings.align import AlignSettings, PairAlgorithm, ReinforceSettings, SamplingSettings
 from csrm.settings.base import DType, Section, SectionOrder, merge, read_slice, write_slice
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
+from csrm.settings.errors import explain
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
 from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
 
@@ -35,6 +36,7 @@ __all__ = [
     "Settings",
     "TrainSettings",
     "VerbalizerSettings",
+    "explain",
     "load",
     "merge",
     "read_slice",
@@ -107,7 +109,7 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        raise ValueError(f"settings (scale {scale!r}): {error}") from None
+        raise ValueError(f"settings (scale {scale!r}):\n{explain(error, Settings)}") from None
 
 
 def write_slices(settings: Settings) -> None:
