@@ -60,7 +60,10 @@ def test_short_forms_of_the_caps() -> None:
     ("overrides", "message"),
     [
         ({"sede": 1}, "sede"),
-        ({"train": {"step": 3}}, r"train\.step: unknown key, perhaps 'steps'; the keys of train: \['backbone'.*'steps'"),
+        (
+            {"train": {"step": 3}},
+            r"train\.step: unknown key, perhaps 'steps'; the keys of train: \['backbone'.*'steps'",
+        ),
         ({"augment": {"llm": {"q": 1}}}, r"augment\.llm\.q: unknown key; the keys of augment\.llm: \['base_url'"),
         ({"colour": 1}, r"colour: unknown key; the keys of the settings: \['align'"),
         ({"train": {"steps": 0}}, r"train\.steps: input should be greater than or equal to 1, got 0"),
