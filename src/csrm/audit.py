@@ -115,7 +115,8 @@ class Auditor:
             return "package"
         if path.is_absolute() or path.parts[:1] == ("..",):
             return "outside"
-        return "settings" if path.parent.name == "config" or path.parts[-3:-1] == ("config", "train") else "undeclared"
+        slices = {("config", "train"), ("config", "augment")}
+        return "settings" if path.parent.name == "config" or path.parts[-3:-1] in slices else "undeclared"
 
     def _is_tracked(self, path: Path) -> bool:
         if self._tracked is None:

@@ -75,8 +75,9 @@ def test_a_sound_chain_passes(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert out[-1] == "ok: 8 files hashed, every hash on the chain holds"
 
 
-def test_a_variants_settings_are_a_leaf(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    slice_, made = "results/smoke/config/train/csrm.yaml", "results/smoke/metrics/v.json"
+@pytest.mark.parametrize("section", ["train", "augment"])
+def test_a_variants_settings_are_a_leaf(run: Path, section: str, capsys: pytest.CaptureFixture[str]) -> None:
+    slice_, made = f"results/smoke/config/{section}/csrm.yaml", "results/smoke/metrics/v.json"
     write_text(slice_, "steps: 1")
     _make(made, {"settings": slice_})
     assert main(["audit", made]) == 0
