@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from csrm.align.adapter import arguments, lora
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
@@ -154,7 +155,6 @@ def _trainer(
 ) -> Any:
     """TRL's DPOTrainer, or one with the distillation loss, over pairs that are tokenised already."""
     from datasets import Dataset
-    from peft import LoraConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
     class PretokenisedDPOTrainer(DPOTrainer):
@@ -163,13 +163,6 @@ def _trainer(
         def _prepare_dataset(self, dataset: Any, *ignored: Any) -> Any:
             return dataset
 
-    lora = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=2 * settings.lora_rank,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
     kind: Any = PretokenisedDPOTrainer
     if algorithm == "reward-distillation":
         kind = distillation_trainer(PretokenisedDPOTrainer)
@@ -178,38 +171,21 @@ def _trainer(
         args=_arguments(settings, seed, scratch, half=str(model.dtype) == "torch.bfloat16"),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=lora,
+        peft_config=lora(settings),
     )
 
 
 def _arguments(settings: AlignSettings, seed: int, scratch: str | Path, half: bool) -> Any:
-    """DPOConfig of the settings: AdamW, linear decay after a warm-up of a tenth, one log line a step, no truncation."""
-    import torch
+    """DPOConfig of the settings, without truncation."""
     from trl.trainer.dpo_config import DPOConfig
 
     return DPOConfig(
-        output_dir=str(scratch),
-        max_steps=settings.steps,
+        **arguments(settings, settings.steps, seed, scratch, half),
         per_device_train_batch_size=settings.batch_pairs,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.steps // 10,
-        lr_scheduler_type="linear",
-        optim="adamw_torch",
-        weight_decay=0.0,
         beta=settings.beta,
         loss_type=["sigmoid"],
         max_length=None,
         precompute_ref_log_probs=True,
-        gradient_checkpointing=False,
-        bf16=half,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        seed=seed,
-        data_seed=seed,
     )
 
 

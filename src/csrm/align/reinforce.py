@@ -25,6 +25,7 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from csrm.align import attention
+from csrm.align.adapter import arguments, lora
 from csrm.align.advantages import Sizes, advantages, sizes
 from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, _save, completion_positions_only
 from csrm.align.generate import Generation, Sampling, generate
@@ -114,7 +115,6 @@ def build_trainer(
     """
     import torch
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import AutoModelForCausalLM
 
     tokenizer, options = load_tokenizer(policy), settings.reinforce
@@ -122,13 +122,6 @@ def build_trainer(
     plan = sizes(len(kept), options)
     kernel = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel is slower in training
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=kernel)
-    lora = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=2 * settings.lora_rank,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*'rollout_func'")  # experimental in TRL, which is pinned
         trainer = _trainer_class(options.beta)(
@@ -137,7 +130,7 @@ def build_trainer(
             args=_arguments(settings, seed, scratch, options, plan, half=model.dtype == torch.bfloat16),
             train_dataset=Dataset.from_list([{"prompt": row.prompt} for row in kept]),
             processing_class=tokenizer,
-            peft_config=lora,
+            peft_config=lora(settings),
             rollout_func=_rollouts(tokenizer, config, settings.max_new_tokens, options, seed),
         )
     if trainer.accelerator.num_processes > 1:
@@ -255,13 +248,11 @@ def _decoding(model: Any) -> Iterator[None]:
 def _arguments(
     settings: AlignSettings, seed: int, scratch: str | Path, options: ReinforceSettings, plan: Sizes, half: bool
 ) -> Any:
-    """GRPOConfig: AdamW, linear decay after a warm-up of a tenth, one log line an update, the mean over tokens."""
-    import torch
+    """GRPOConfig of the settings: the mean over tokens, without TRL's KL term and scaling."""
     from trl.trainer.grpo_config import GRPOConfig
 
     return GRPOConfig(
-        output_dir=str(scratch),
-        max_steps=plan.steps,
+        **arguments(settings, plan.steps, seed, scratch, half),
         per_device_train_batch_size=plan.micro,
         gradient_accumulation_steps=plan.accumulation,
         steps_per_generation=plan.accumulation * options.updates,
@@ -272,21 +263,6 @@ def _arguments(
         epsilon=options.clip,
         loss_type="dapo",
         scale_rewards="none",
-        learning_rate=settings.learning_rate,
-        warmup_steps=plan.steps // 10,
-        lr_scheduler_type="linear",
-        optim="adamw_torch",
-        weight_decay=0.0,
-        gradient_checkpointing=False,
-        bf16=half,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=False,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        seed=seed,
-        data_seed=seed,
     )
 
 

@@ -1,0 +1,44 @@
+"""What the trainers of a policy share: the LoRA adapter, and arguments of TRL's configurations."""
+
+from pathlib import Path
+from typing import Any
+
+from csrm.settings import AlignSettings
+
+
+def lora(settings: AlignSettings) -> Any:
+    """A LoRA adapter on every linear layer, without dropout."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=2 * settings.lora_rank,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def arguments(settings: AlignSettings, steps: int, seed: int, scratch: str | Path, half: bool) -> dict[str, Any]:
+    """AdamW, linear decay after a warm-up of a tenth, one log line a step, nothing saved on the way."""
+    import torch
+
+    return {
+        "output_dir": str(scratch),
+        "max_steps": steps,
+        "learning_rate": settings.learning_rate,
+        "warmup_steps": steps // 10,
+        "lr_scheduler_type": "linear",
+        "optim": "adamw_torch",
+        "weight_decay": 0.0,
+        "gradient_checkpointing": False,
+        "bf16": half,
+        "use_cpu": not torch.cuda.is_available(),
+        "dataloader_pin_memory": False,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "seed": seed,
+        "data_seed": seed,
+    }
