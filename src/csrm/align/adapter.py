@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from csrm.files import read_json, write_json
 from csrm.settings import AlignSettings
 
 
@@ -42,3 +43,11 @@ def arguments(settings: AlignSettings, steps: int, seed: int, scratch: str | Pat
         "seed": seed,
         "data_seed": seed,
     }
+
+
+def save_adapter(model: Any, output: Path) -> None:
+    """Save the adapter so that equal runs give equal bytes: PEFT writes sets in arbitrary order."""
+    model.save_pretrained(str(output), safe_serialization=True)
+    (output / "README.md").unlink(missing_ok=True)
+    config = read_json(output / "adapter_config.json")
+    write_json(output / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})

@@ -11,11 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from csrm.align.adapter import arguments, lora
+from csrm.align.adapter import arguments, lora, save_adapter
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
-from csrm.files import read_json, write_json
 from csrm.settings import AlignSettings, PairAlgorithm
 
 MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
@@ -96,7 +95,7 @@ def train_policy(
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
     if abs(log[0]["margin"]) > MARGIN_TOLERANCE:
         raise ValueError(f"the first margin is {log[0]['margin']:.4f} nats: the policy differs from its reference")
-    _save(trainer.model, Path(output))
+    save_adapter(trainer.model, Path(output))
     notes = {
         "pairs": len(data.rows),
         "pairs_too_long": data.too_long,
@@ -106,14 +105,6 @@ def train_policy(
         "longest_pair": max(map(_length, data.rows)),
     }
     return Trained(log, notes)
-
-
-def _save(model: Any, output: Path) -> None:
-    """Save the adapter so that equal runs give equal bytes: PEFT writes sets in arbitrary order."""
-    model.save_pretrained(str(output), safe_serialization=True)
-    (output / "README.md").unlink(missing_ok=True)
-    config = read_json(output / "adapter_config.json")
-    write_json(output / "adapter_config.json", {**config, "target_modules": sorted(config["target_modules"])})
 
 
 @contextmanager

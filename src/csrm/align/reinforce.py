@@ -25,9 +25,9 @@ from typing import Any, cast
 from numpy.typing import ArrayLike
 
 from csrm.align import attention
-from csrm.align.adapter import arguments, lora
+from csrm.align.adapter import arguments, lora, save_adapter
 from csrm.align.advantages import Sizes, advantages, sizes
-from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, _save, completion_positions_only
+from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, completion_positions_only
 from csrm.align.generate import Generation, Sampling, generate
 from csrm.align.policy import Dtype, Policy, chat, end_id, fast_dtype, load_tokenizer, prompt_ids
 from csrm.align.sample import response_seed
@@ -82,7 +82,7 @@ def train_reinforce(
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
     if abs(log[0]["kl"]) > KL_TOLERANCE:
         raise ValueError(f"the first KL estimate is {log[0]['kl']:.4f}, not 0: the policy differs from its reference")
-    _save(trainer.model, Path(output))
+    save_adapter(trainer.model, Path(output))
     sampled = [row for row in log if "reward" in row]
     notes = {
         **left,

@@ -1,7 +1,7 @@
 """Backends: log-odds through a server equal direct scoring, whatever the server can do; what fails says why."""
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ def test_log_odds_of_tiny_probabilities_are_finite() -> None:
     )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed")
-def test_a_missing_vllm_is_named(tiny_backbone: Path) -> None:
+def test_a_missing_vllm_is_named(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ValueError, match=r"vllm needs the package vllm .*: install it, or run `vllm serve`"):
         CSRM.open(tiny_backbone, ScoreSettings(backend="vllm"))
 
