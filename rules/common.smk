@@ -84,6 +84,7 @@ TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["seeds"] * bool(S.train.seeds)
+TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values())
 TABLES += ["proposers"] * bool(S.augment.compared)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]

@@ -25,6 +25,7 @@ TABLES = (
     "calibration",
     "proposers",
     "seeds",
+    "severity",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
 CONFIG = "benchmarks.tsv"
@@ -107,7 +108,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, proposers, seeds, summary, tables
+    from csrm.report import alignment, calibration, clauses, proposers, seeds, severity, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -117,6 +118,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "calibration": calibration.calibration_table,
         "proposers": proposers.proposer_table,
         "seeds": seeds.seed_table,
+        "severity": severity.severity_table,
     }
     if options.table in plain:
         return plain[options.table](documents)

@@ -14,7 +14,7 @@ from csrm.bench.calibration import evaluate_calibration
 from csrm.bench.evaluate import compare, evaluate, make_sample
 from csrm.bench.registry import load_benchmarks
 from csrm.configs.safety_config import Category
-from csrm.report import alignment, calibration, commands, summary, tables
+from csrm.report import alignment, calibration, commands, severity, summary, tables
 from csrm.report.published import footnote, lookup, published, select
 from csrm.rows import Item, Message, ScoreRow
 from csrm.settings import MetricSettings
@@ -246,3 +246,24 @@ def test_command_writes_both_files_and_refuses_another_scale(tmp_path):
     chosen = parser.parse_args([*line.split(), "--scale", "small"])
     with pytest.raises(ValueError, match="measured at scale 'demo'"):
         chosen.run(chosen)
+
+
+def test_the_severity_table_has_a_line_per_threshold():
+    items = [
+        item.model_copy(update={"pair": None, "rank": None, "meta": {"human_severity": n % 5 / 4}})
+        for n, item in enumerate(make_items())
+    ]
+    found = evaluate(items, make_scores(items), SETTINGS, 0)
+    document = {"kind": "evaluation", "benchmark": "pyrit-severity", "model": "csrm", "scale": "demo", **found}
+    text, markdown = severity.severity_table([document])
+    cells = {(row["benchmark"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
+    assert {benchmark for benchmark, _ in cells} == {
+        "pyrit-severity, all severities",
+        *(f"pyrit-severity, unsafe from {t}" for t in ("0.25", "0.5", "0.75", "1")),
+    }
+    harsh = cells["pyrit-severity, unsafe from 1", "f1_unsafe"]
+    assert float(harsh["measured"]) == found["by_severity_threshold"]["1"]["metrics"]["f1_unsafe"]["value"]
+    assert float(cells["pyrit-severity, unsafe from 1", "unsafe"]["measured"]) == 8 / 40
+    assert cells["pyrit-severity, all severities", "spearman"]["low"] and markdown.count("unsafe from") == 5
+    with pytest.raises(ValueError, match="no human severity among the metrics of \\['pyrit-seen'\\]"):
+        severity.severity_table([{**document, "benchmark": "pyrit-seen", "by_severity_threshold": {}}])
