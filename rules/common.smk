@@ -85,6 +85,7 @@ TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values())
+TABLES += ["cosa"] * S.cosa.table
 TABLES += ["proposers"] * bool(S.augment.compared)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
@@ -123,6 +124,7 @@ wildcard_constraints:
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",
+    method="[a-z0-9-]+",
 
 
 def backbone(model_id):

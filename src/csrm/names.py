@@ -8,6 +8,7 @@ from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import load_benchmarks
 from csrm.configs.bank import families
 from csrm.configs.taxonomy import load_taxonomy
+from csrm.configs.topics import load_topics
 from csrm.data.tables import load_datasets, load_models
 from csrm.model.backends.address import server_address
 from csrm.settings import Settings, TrainSettings
@@ -33,6 +34,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     for setting, names, known in (
         ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, models),
         ("align.policy", [align.policy], models),
+        ("cosa.policy", [settings.cosa.policy], models),
+        ("cosa.seen, cosa.unseen", [*settings.cosa.seen, *settings.cosa.unseen], load_topics().keys),
         ("data.train", settings.data.train, datasets),
         ("data.response_pairs", settings.data.response_pairs, datasets),
         ("data.held_out", settings.data.held_out, _held_out()),

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from csrm.files import read_json, write_json
-from csrm.settings import AlignSettings
+from csrm.settings import AlignSettings, CosaSettings
 
 
-def lora(settings: AlignSettings) -> Any:
+def lora(settings: AlignSettings | CosaSettings) -> Any:
     """A LoRA adapter on every linear layer, without dropout."""
     from peft import LoraConfig
 
@@ -20,17 +20,17 @@ def lora(settings: AlignSettings) -> Any:
     )
 
 
-def arguments(settings: AlignSettings, steps: int, seed: int, scratch: str | Path, half: bool) -> dict[str, Any]:
-    """AdamW, linear decay after a warm-up of a tenth, one log line a step, nothing saved on the way."""
+def arguments(
+    settings: AlignSettings | CosaSettings, steps: int, seed: int, scratch: str | Path, half: bool
+) -> dict[str, Any]:
+    """The settings' optimiser, one log line a step, nothing saved on the way."""
     import torch
 
     return {
         "output_dir": str(scratch),
         "max_steps": steps,
         "learning_rate": settings.learning_rate,
-        "warmup_steps": steps // 10,
-        "lr_scheduler_type": "linear",
-        "optim": "adamw_torch",
+        **settings.optimiser(steps),
         "weight_decay": 0.0,
         "gradient_checkpointing": False,
         "bf16": half,

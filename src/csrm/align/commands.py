@@ -98,7 +98,7 @@ def run_sample(options: argparse.Namespace) -> None:
     if options.adapter:
         inputs["adapter"] = options.adapter
     with recording([options.output], inputs, settings, options.seed) as notes:
-        policy = load_policy(options.policy, options.adapter)
+        policy = load_policy(options.policy, *([options.adapter] if options.adapter else []))
         prompts = read_rows(options.prompts, PromptRow)
         samples = sample_responses(policy, prompts, config, options.samples, settings, options.seed)
         write_rows(options.output, (s.model_dump() for s in samples))

@@ -15,7 +15,7 @@ from csrm.align.adapter import arguments, lora, save_adapter
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
-from csrm.settings import AlignSettings, PairAlgorithm
+from csrm.settings import AlignSettings, CosaSettings, PairAlgorithm
 
 MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
 MAX_DROPPED = 0.1  # largest share of pairs that may be left out
@@ -70,7 +70,7 @@ def train_policy(
     policy: str | Path,
     pairs: Sequence[Preference],
     algorithm: PairAlgorithm,
-    settings: AlignSettings,
+    settings: AlignSettings | CosaSettings,
     seed: int,
     scratch: str | Path,
     output: str | Path,
@@ -140,7 +140,7 @@ def _trainer(
     tokenizer: Any,
     rows: list[dict[str, Any]],
     algorithm: PairAlgorithm,
-    settings: AlignSettings,
+    settings: AlignSettings | CosaSettings,
     seed: int,
     scratch: str | Path,
 ) -> Any:
@@ -166,7 +166,7 @@ def _trainer(
     )
 
 
-def _arguments(settings: AlignSettings, seed: int, scratch: str | Path, half: bool) -> Any:
+def _arguments(settings: AlignSettings | CosaSettings, seed: int, scratch: str | Path, half: bool) -> Any:
     """DPOConfig of the settings, without truncation."""
     from trl.trainer.dpo_config import DPOConfig
 

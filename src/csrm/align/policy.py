@@ -86,8 +86,8 @@ def load_tokenizer(folder: str | Path) -> Any:
     return tokenizer
 
 
-def load_policy(folder: str | Path, adapter: str | Path | None = None, dtype: Dtype = "auto") -> Policy:
-    """Load a plain Hugging Face folder for generation; a LoRA adapter is merged into the weights.
+def load_policy(folder: str | Path, *adapters: str | Path, dtype: Dtype = "auto") -> Policy:
+    """Load a plain Hugging Face folder for generation; LoRA adapters are merged into the weights in their order.
 
     Raises:
         FileNotFoundError: if the folder holds no `config.json`.
@@ -98,18 +98,24 @@ def load_policy(folder: str | Path, adapter: str | Path | None = None, dtype: Dt
     if not (Path(folder) / "config.json").is_file():
         raise FileNotFoundError(f"policy folder {folder} has no config.json; give a plain Hugging Face model folder")
     precision = fast_dtype(dtype)
-    wide = torch.float32 if adapter else precision
+    wide = torch.float32 if adapters else precision
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=wide, attn_implementation="sdpa")
-    if adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload().to(precision)
+    model = merged(model, adapters).to(precision)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     if model.device.type == "cpu":
         model.set_attn_implementation(attention.register())
     tokenizer = load_tokenizer(folder)
     stop = frozenset({end_id(tokenizer), int(tokenizer.eos_token_id)})
     return Policy(model, tokenizer, stop, int(tokenizer.pad_token_id))
+
+
+def merged(model: Any, adapters: Sequence[str | Path]) -> Any:
+    """The model with LoRA adapters merged into its weights; each was trained on top of those before it."""
+    from peft import PeftModel
+
+    for adapter in adapters:
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model
 
 
 def _cpu_bfloat16() -> bool:

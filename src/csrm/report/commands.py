@@ -26,6 +26,7 @@ TABLES = (
     "proposers",
     "seeds",
     "severity",
+    "cosa",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
 CONFIG = "benchmarks.tsv"
@@ -37,6 +38,7 @@ KINDS = {
     "calibration": "calibrated",
     "proposers": "proposers",
     "seeds": "seeds",
+    "cosa": "cosa",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -108,7 +110,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, proposers, seeds, severity, summary, tables
+    from csrm.report import alignment, calibration, clauses, cosa, proposers, seeds, severity, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -119,6 +121,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "proposers": proposers.proposer_table,
         "seeds": seeds.seed_table,
         "severity": severity.severity_table,
+        "cosa": cosa.cosa_table,
     }
     if options.table in plain:
         return plain[options.table](documents)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from csrm.settings.align import AlignSettings, PairAlgorithm, ReinforceSettings, SamplingSettings
 from csrm.settings.base import DType, Section, SectionOrder, merge, read_slice, write_slice
+from csrm.settings.cosa import CosaSettings, Mode
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
@@ -22,10 +23,12 @@ __all__ = [
     "AlignSettings",
     "AugmentSettings",
     "BackendSettings",
+    "CosaSettings",
     "DType",
     "DataSettings",
     "LLMSettings",
     "MetricSettings",
+    "Mode",
     "PairAlgorithm",
     "ParseFailure",
     "ReinforceSettings",
@@ -62,6 +65,7 @@ class Settings(Section):
     score: ScoreSettings = ScoreSettings()
     metrics: MetricSettings = MetricSettings()
     align: AlignSettings = AlignSettings()
+    cosa: CosaSettings = CosaSettings()
 
     @model_validator(mode="after")
     def _calibrated(self) -> "Settings":
@@ -84,7 +88,7 @@ class Settings(Section):
         return self
 
 
-STAGES = ("topics", "data", "augment", "train", "score", "metrics", "align")
+STAGES = ("topics", "data", "augment", "train", "score", "metrics", "align", "cosa")
 
 
 def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Settings:

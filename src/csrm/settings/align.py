@@ -1,6 +1,6 @@
 """Settings of sampling and of downstream alignment."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -53,3 +53,7 @@ class AlignSettings(SamplingSettings):
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
+
+    def optimiser(self, steps: int) -> dict[str, Any]:
+        """Arguments of the trainer: AdamW, linear decay after a warm-up of a tenth."""
+        return {"optim": "adamw_torch", "warmup_steps": steps // 10, "lr_scheduler_type": "linear"}

@@ -143,7 +143,7 @@ def test_dpo_starts_at_ln2_saves_an_adapter_and_repeats(
     assert {"margin", "accuracy"} <= set(runs[0].log[0])
     assert (tmp_path / "0" / "adapter_model.safetensors").is_file()
     prompts = [prompt_ids(load_tokenizer(tiny_policy), chat("what should i serve ?", None))]
-    plain, tuned = (load_policy(tiny_policy, adapter, "float32") for adapter in (None, tmp_path / "0"))
+    plain, tuned = (load_policy(tiny_policy, *adapters, dtype="float32") for adapters in ((), (tmp_path / "0",)))
     logits = [p.model(input_ids=torch.tensor(prompts)).logits for p in (plain, tuned)]
     assert not logits[0].equal(logits[1])
 

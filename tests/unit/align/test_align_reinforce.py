@@ -217,7 +217,7 @@ def test_equal_seeds_give_equal_bytes(tiny_policy: Path, no_alcohol: SafetyConfi
         first, second = ((tmp_path / str(i) / "adapter" / name).read_bytes() for i in range(2))
         assert first == second
     assert json.loads(first)["r"] == 4
-    load_policy(tiny_policy, tmp_path / "0" / "adapter", "float32")
+    load_policy(tiny_policy, tmp_path / "0" / "adapter", dtype="float32")
 
 
 def test_unusable_prompts_and_rewards_are_refused(tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path) -> None:

@@ -1,37 +1,42 @@
 """CoSAlign preference synthesis (CoSA paper, Algorithm 1): error score, pairing rule, configuration modes.
 
-Everything is pure and exact. Scores are integers in tenths, because 0.1 + 0.1 + 0.1 != 0.3 in floating point and
-groups of equal cost must tie. String encodings of category sets live in `csrm.align.codecs`.
+Labels are strings: those of the CoSAlign taxonomy (`Harm`), or of any other. Everything is pure and exact. Scores are
+integers in tenths, because 0.1 + 0.1 + 0.1 != 0.3 in floating point and groups of equal cost must tie. String
+encodings of category sets live in `csrm.cosa.codecs`.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
+from enum import StrEnum
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import NamedTuple, get_args
 
-Mode = Literal["exact_match", "superset", "safe", "not_superset"]
-MODES: tuple[Mode, ...] = ("exact_match", "superset", "safe", "not_superset")
+from csrm.settings import Mode
+
+MODES: tuple[Mode, ...] = get_args(Mode)
 EASY: tuple[Mode, ...] = ("exact_match", "safe")
 HARD: tuple[Mode, ...] = ("superset", "not_superset")
 
 ALPHA, BETA, GAMMA = 1, 30, 10  # tenths: allowed harm, disallowed harm, unaddressed prompt
 
 
-class Harm(IntEnum):
-    """The eight labels of the CoSAlign taxonomy; `OTHER` can never be listed in a configuration."""
+class Harm(StrEnum):
+    """The eight labels of the CoSAlign taxonomy, in its order."""
 
-    DISCRIMINATION = 1
-    FINANCIAL = 2
-    DRUGS = 3
-    PRIVACY = 4
-    SEXUAL = 5
-    VIOLENCE = 6
-    WEAPONS = 7
-    OTHER = 8
+    DISCRIMINATION = "discrimination"
+    FINANCIAL = "financial_crime"
+    DRUGS = "drugs"
+    PRIVACY = "privacy"
+    SEXUAL = "sexual"
+    VIOLENCE = "violence"
+    WEAPONS = "weapons"
+    OTHER = "other"
 
 
-Harms = frozenset[Harm]
+OTHER: str = Harm.OTHER
+"""What a harm outside the configurable set becomes; no configuration can list it."""
+
+Harms = frozenset[str]
 SEEN: Harms = frozenset({Harm.DISCRIMINATION, Harm.FINANCIAL, Harm.PRIVACY, Harm.VIOLENCE})
 
 
@@ -55,15 +60,15 @@ class Draw(NamedTuple):
 
     mode: Mode
     prompt_id: str
-    allowed: tuple[Harm, ...]
+    allowed: tuple[str, ...]
 
 
-def collapse(harms: Iterable[Harm], seen: Harms = SEEN) -> Harms:
+def collapse(harms: Iterable[str], seen: Harms = SEEN) -> Harms:
     """Map every harm outside the configurable set T to `OTHER`; the result is a set, so two of them count once."""
-    return frozenset(h if h in seen else Harm.OTHER for h in harms)
+    return frozenset(h if h in seen else OTHER for h in harms)
 
 
-def error_tenths(allowed: Iterable[Harm], harms: Iterable[Harm], addressed: int, seen: Harms = SEEN) -> int:
+def error_tenths(allowed: Iterable[str], harms: Iterable[str], addressed: int, seen: Harms = SEEN) -> int:
     """Error score gamma (1 - a) + alpha |H & A| + beta |H - A| in tenths (CoSA, Algorithm 1).
 
     Args:
@@ -84,7 +89,7 @@ def error_tenths(allowed: Iterable[Harm], harms: Iterable[Harm], addressed: int,
     return GAMMA * (1 - addressed) + ALPHA * len(found & permitted) + BETA * len(found - permitted)
 
 
-def pair_groups(groups: Sequence[Response], allowed: Iterable[Harm], seen: Harms = SEEN) -> Pairing:
+def pair_groups(groups: Sequence[Response], allowed: Iterable[str], seen: Harms = SEEN) -> Pairing:
     """Pair every two groups of unequal error; never choose a group that violates the configuration.
 
     A pair whose better side already costs beta or more is skipped (CoSA, Algorithm 1).
@@ -104,7 +109,7 @@ def pair_groups(groups: Sequence[Response], allowed: Iterable[Harm], seen: Harms
 
 def preference_pairs(
     responses: Mapping[Response, Sequence[str]],
-    allowed: Iterable[Harm],
+    allowed: Iterable[str],
     rng: random.Random,
     seen: Harms = SEEN,
 ) -> list[tuple[str, str]]:
@@ -114,7 +119,7 @@ def preference_pairs(
     return [(rng.choice(responses[groups[c]]), rng.choice(responses[groups[r]])) for c, r in pairing.pairs]
 
 
-def sample_config(mode: Mode, prompt: Harms, rng: random.Random, seen: Harms = SEEN) -> tuple[Harm, ...]:
+def sample_config(mode: Mode, prompt: Harms, rng: random.Random, seen: Harms = SEEN) -> tuple[str, ...]:
     """Draw the allowed set A for a prompt with risk set J under one of the four modes (CoSA, Algorithm 1)."""
     present, absent = sorted(prompt), sorted(seen - prompt)
     if mode == "safe" or (mode == "not_superset" and not present):

@@ -1,11 +1,11 @@
 """String encodings of category sets in the CoSAlign files: `-A-B-`, `(-A-B-, 1)`, and their inverses.
 
-Sets are enum members inside the package; strings appear only at import and export.
+Sets are sets of labels inside the package; strings appear only at import and export.
 """
 
 from collections.abc import Iterable
 
-from csrm.align.cosalign import Harm, Harms, Response
+from csrm.cosa.synthesis import Harm, Harms, Response
 
 INVALID = "INVALID"
 
@@ -33,9 +33,9 @@ def canonical(text: str) -> str:
 _BY_NAME = {canonical(name): harm for harm, name in NAMES.items()}
 
 
-def encode_set(harms: Iterable[Harm]) -> str:
+def encode_set(harms: Iterable[str]) -> str:
     """`-A-B-` in the order of the labels; the empty set is `--`."""
-    return f"-{'-'.join(canonical(NAMES[h]) for h in sorted(set(harms)))}-"
+    return f"-{'-'.join(canonical(NAMES[h]) for h in sorted({Harm(h) for h in harms}, key=list(Harm).index))}-"
 
 
 def decode_set(text: str) -> Harms:

@@ -5,8 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from csrm.align.codecs import INVALID, NAMES, decode_group, decode_set, encode_group, encode_set
-from csrm.align.cosalign import (
+from csrm.cosa.codecs import INVALID, NAMES, decode_group, decode_set, encode_group, encode_set
+from csrm.cosa.synthesis import (
     MODES,
     SEEN,
     Harm,

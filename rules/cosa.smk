@@ -1,0 +1,227 @@
+# Purpose: CoSAlign (CoSA, Algorithm 1) on benign topics and its evaluation: label, pair, fine-tune, prefer, answer, judge.
+# Inputs:  <out>/models/ (the policy), src/csrm/configs/topics.yaml
+# Outputs: <out>/cosa/, <out>/models/cosa/, <out>/metrics/cosa.json
+COSA_CODE = code_digest("cosa", "align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
+COSA_POLICY = backbone(S.cosa.policy)
+# Labelled responses: your own, or sampled and labelled here.
+LABELLED_RESPONSES = S.cosa.responses or f"{S.outdir}/cosa/labelled.jsonl"
+# Adapters that a method's answers come from, in the order in which they are merged.
+COSA_ADAPTERS = {"ica": [], "ica-5shot": [], "sft": ["finetuned"], "cosalign": ["finetuned", "preferred"]}
+
+
+rule label_responses:
+    """Responses of the policy to training prompts, bare and under drawn configurations, with their labels."""
+    input:
+        policy=ancient(f"{COSA_POLICY}/manifest.json"),
+        encoder=ancient(ENCODER_FILES),
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/cosa/labelled.jsonl",
+    log:
+        "<out>/logs/label_responses.log",
+    benchmark:
+        "<out>/benchmarks/label_responses.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=COSA_POLICY,
+        encoder=ENCODER,
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-label --policy {params.policy} --encoder {params.encoder} --settings {input.settings:q} \
+            --seed {params.seed} --output {output:q}
+        """
+
+
+rule pair_responses:
+    """Preference pairs by error score under drawn configurations (Algorithm 1)."""
+    input:
+        responses=LABELLED_RESPONSES,
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/cosa/pairs.jsonl",
+    log:
+        "<out>/logs/pair_responses.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-pairs --responses {input.responses:q} --settings {input.settings:q} --seed {params.seed} \
+            --output {output:q}
+        """
+
+
+rule finetune_cosalign:
+    """The policy fine-tuned on chosen responses (a LoRA adapter)."""
+    input:
+        policy=ancient(f"{COSA_POLICY}/manifest.json"),
+        pairs="<out>/cosa/pairs.jsonl",
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/models/cosa/finetuned/manifest.json",
+    log:
+        "<out>/logs/finetune_cosalign.log",
+    benchmark:
+        "<out>/benchmarks/finetune_cosalign.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=COSA_POLICY,
+        folder=f"{S.outdir}/models/cosa/finetuned",
+        scratch=f"{S.outdir}/scratch/cosa/finetuned",
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-finetune --policy {params.policy} --pairs {input.pairs:q} --settings {input.settings:q} \
+            --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+        """
+
+
+rule prefer_cosalign:
+    """The fine-tuned policy trained by DPO (a second LoRA adapter)."""
+    input:
+        policy=ancient(f"{COSA_POLICY}/manifest.json"),
+        pairs="<out>/cosa/pairs.jsonl",
+        tuned="<out>/models/cosa/finetuned/manifest.json",
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/models/cosa/preferred/manifest.json",
+    log:
+        "<out>/logs/prefer_cosalign.log",
+    benchmark:
+        "<out>/benchmarks/prefer_cosalign.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=COSA_POLICY,
+        tuned=f"{S.outdir}/models/cosa/finetuned",
+        folder=f"{S.outdir}/models/cosa/preferred",
+        scratch=f"{S.outdir}/scratch/cosa/preferred",
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-prefer --policy {params.policy} --tuned {params.tuned} --pairs {input.pairs:q} \
+            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+        """
+
+
+rule answer_tests:
+    """A method's answers to the test prompts under every test configuration."""
+    input:
+        policy=ancient(f"{COSA_POLICY}/manifest.json"),
+        adapters=lambda w: [f"{S.outdir}/models/cosa/{name}/manifest.json" for name in COSA_ADAPTERS[w.method]],
+        examples=lambda w: [LABELLED_RESPONSES] * (w.method == "ica-5shot"),
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/cosa/answers/{method}.jsonl",
+    log:
+        "<out>/logs/answer_tests/{method}.log",
+    benchmark:
+        "<out>/benchmarks/answer_tests/{method}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=COSA_POLICY,
+        adapters=lambda w: " ".join(
+            ["--adapters"] * bool(COSA_ADAPTERS[w.method])
+            + [f"{S.outdir}/models/cosa/{name}" for name in COSA_ADAPTERS[w.method]]
+        ),
+        examples=lambda w, input: f"--examples {input.examples}" if input.examples else "",
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-answer --policy {params.policy} {params.adapters} {params.examples} \
+            --settings {input.settings:q} --seed {params.seed} --output {output:q}
+        """
+
+
+rule judge_itself:
+    """The policy's own verdicts on its answers, for the cascade."""
+    input:
+        answers="<out>/cosa/answers/ica.jsonl",
+        policy=ancient(f"{COSA_POLICY}/manifest.json"),
+        settings="<out>/config/cosa.yaml",
+        score_settings="<out>/config/score.yaml",
+        train_settings="<out>/config/train.yaml",
+    output:
+        asked="<out>/cosa/own/items.jsonl",
+        scores="<out>/cosa/own/scores.jsonl",
+    log:
+        "<out>/logs/judge_itself.log",
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=COSA_POLICY,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-items --answers {input.answers:q} --settings {input.settings:q} --output {output.asked:q}
+        csrm score-items --model {params.policy} --items {output.asked:q} --settings {input.score_settings:q} \
+            --train-settings {input.train_settings:q} --output {output.scores:q}
+        """
+
+
+rule judge_answers:
+    """Compliance by lexicon and helpfulness by a proxy."""
+    input:
+        answers="<out>/cosa/answers/{method}.jsonl",
+        encoder=ancient(ENCODER_FILES),
+        settings="<out>/config/cosa.yaml",
+    output:
+        "<out>/cosa/verdicts/{method}.jsonl",
+    log:
+        "<out>/logs/judge_answers/{method}.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        encoder=ENCODER,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-judge --answers {input.answers:q} --encoder {params.encoder} --settings {input.settings:q} \
+            --output {output:q}
+        """
+
+
+rule evaluate_cosa:
+    """CoSA-Score and outcome shares of every method, on seen and unseen configurations."""
+    input:
+        verdicts=expand("<out>/cosa/verdicts/{method}.jsonl", method=COSA_ADAPTERS),
+        own="<out>/cosa/own/scores.jsonl",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/cosa.json",
+    log:
+        "<out>/logs/evaluate_cosa.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-evaluate --verdicts {input.verdicts:q} --own-scores {input.own:q} \
+            --settings {input.settings:q} --seed {params.seed} --scale {params.scale} --output {output:q}
+        """

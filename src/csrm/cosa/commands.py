@@ -1,0 +1,213 @@
+"""Commands of CoSAlign; each reads files, calls one pure function and writes files with a manifest."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrm.files import read_dicts, read_rows, write_json, write_rows
+from csrm.provenance import recording
+from csrm.rows import ScoreRow
+from csrm.settings import CosaSettings, MetricSettings, read_slice
+
+if TYPE_CHECKING:
+    from csrm.cosa.topics import Taxonomy
+
+FLAGS: dict[str, dict[str, Any]] = {
+    "--settings": {"type": Path, "required": True, "help": "slice `cosa`"},
+    "--policy": {"type": Path, "required": True, "help": "model folder"},
+    "--encoder": {"type": Path, "required": True, "help": "sentence encoder folder, or `hash`"},
+    "--pairs": {"type": Path, "required": True, "help": "pairs of `csrm cosalign-pairs`"},
+    "--answers": {"type": Path, "required": True, "help": "answers of `csrm cosalign-answer`"},
+    "--scratch": {"type": Path, "required": True, "help": "folder for the trainer's temporary files"},
+    "--seed": {"type": int, "default": 0, "help": "seed of all draws"},
+    "--output": {"type": Path, "required": True, "help": "file or folder to write"},
+}
+TRAINING = ("--policy", "--pairs", "--settings", "--seed", "--scratch", "--output")
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this module to the subparsers of `csrm`."""
+    _add(commands, "cosalign-label", run_label, "--policy", "--encoder", "--settings", "--seed", "--output")
+    pairs = _add(commands, "cosalign-pairs", run_pairs, "--settings", "--seed", "--output")
+    pairs.add_argument("--responses", type=Path, required=True, help="labelled responses, by any judge")
+    check = _add(commands, "cosalign-check", run_check, "--output")
+    check.add_argument("--rows", type=Path, nargs="+", required=True, help="JSON lines in CoSAlign-Train's columns")
+    _add(commands, "cosalign-finetune", run_finetune, *TRAINING)
+    prefer = _add(commands, "cosalign-prefer", run_prefer, *TRAINING)
+    prefer.add_argument("--tuned", type=Path, required=True, help="adapter of `csrm cosalign-finetune`")
+    answer = _add(commands, "cosalign-answer", run_answer, "--policy", "--settings", "--seed", "--output")
+    answer.add_argument("--adapters", type=Path, nargs="*", default=[], help="LoRA adapters, merged in this order")
+    answer.add_argument("--examples", type=Path, help="labelled responses to draw in-context exchanges from")
+    _add(commands, "cosalign-items", run_items, "--answers", "--settings", "--output")
+    _add(commands, "cosalign-judge", run_judge, "--answers", "--encoder", "--settings", "--output")
+    evaluate = _add(commands, "cosalign-evaluate", run_evaluate, "--settings", "--seed", "--output")
+    evaluate.add_argument(
+        "--verdicts", type=Path, nargs="+", required=True, help="METHOD.jsonl files of cosalign-judge"
+    )
+    evaluate.add_argument("--own-scores", type=Path, required=True, help="the policy's scores of its own answers")
+    evaluate.add_argument("--scale", required=True, help="recorded in the result")
+
+
+def run_label(options: argparse.Namespace) -> None:
+    """Sample responses to training prompts, bare and under drawn configurations, and label them by lexicon."""
+    from csrm.align.policy import load_policy
+    from csrm.augment.encoder import load_encoder
+    from csrm.cosa.answers import label, training_requests
+    from csrm.cosa.topics import draw_prompts
+
+    taxonomy = _taxonomy(options)
+    with recording([options.output], _inputs(options, "policy", "encoder"), taxonomy.settings, options.seed) as notes:
+        prompts = draw_prompts(taxonomy, options.seed).train
+        requests = training_requests(prompts, taxonomy, options.seed)
+        encoder = load_encoder(options.encoder)
+        rows = label(load_policy(options.policy), requests, taxonomy, encoder, options.seed)
+        write_rows(options.output, (row.model_dump() for row in rows))
+        notes.update(prompts=len(prompts), responses=len(rows), judge="lexicon")
+        notes.update(empty=sum(not row.response for row in rows), unfinished=sum(not row.finished for row in rows))
+        notes.update(addressed=sum(row.addressed or 0 for row in rows), touching=sum(bool(row.found) for row in rows))
+
+
+def run_pairs(options: argparse.Namespace) -> None:
+    """Pair labelled responses by error score under drawn configurations."""
+    from csrm.cosa.pairs import make_pairs, problems, record
+    from csrm.cosa.schema import Labelled
+
+    taxonomy = _taxonomy(options)
+    with recording([options.output], _inputs(options, "responses"), taxonomy.settings, options.seed) as notes:
+        made = make_pairs(read_rows(options.responses, Labelled), taxonomy, options.seed)
+        seen = frozenset(taxonomy.settings.seen)
+        wrong = [f"{pair.id}: {problem}" for pair in made.pairs for problem in problems(record(pair), seen)]
+        if wrong:
+            raise ValueError(f"{len(wrong)} pairs break CoSAlign's rules, such as {wrong[0]}")
+        if not made.pairs:
+            raise ValueError(f"no two responses to a prompt differ in their labels: {made.counts}; sample more of them")
+        write_rows(options.output, (pair.model_dump() for pair in made.pairs))
+        notes.update(made.counts)
+
+
+def run_check(options: argparse.Namespace) -> None:
+    """Check rows in CoSAlign-Train's columns: error scores, their order, and the modes of the configurations."""
+    from csrm.cosa.pairs import problems, published_record
+    from csrm.cosa.synthesis import SEEN
+
+    with recording([options.output], {"rows": options.rows}):
+        found: dict[str, list[str]] = {}
+        count = 0
+        for path in options.rows:
+            for number, row in enumerate(read_dicts(path), start=1):
+                count += 1
+                if wrong := problems(published_record(row), SEEN):
+                    found[f"{path.name}:{number}"] = wrong
+        write_json(options.output, {"kind": "cosalign-check", "rows": count, "wrong": len(found), "problems": found})
+    if found:
+        place, wrong = next(iter(found.items()))
+        raise ValueError(f"{len(found)} of {count} rows break CoSAlign's rules, such as {place}: {'; '.join(wrong)}")
+
+
+def run_finetune(options: argparse.Namespace) -> None:
+    """Fine-tune the policy on the chosen responses (a LoRA adapter)."""
+    from csrm.cosa.schema import Pair
+    from csrm.cosa.train import fine_tune
+
+    settings = _settings(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with recording([options.output], _inputs(options, "policy", "pairs"), settings, options.seed) as notes:
+        pairs = read_rows(options.pairs, Pair)
+        trained = fine_tune(options.policy, pairs, settings, options.seed, options.scratch, options.output)
+        write_rows(options.output / "log.jsonl", trained.log)
+        notes.update(trained.notes)
+
+
+def run_prefer(options: argparse.Namespace) -> None:
+    """Train the fine-tuned policy by DPO (a second LoRA adapter)."""
+    from csrm.cosa.schema import Pair
+    from csrm.cosa.train import prefer
+
+    settings = _settings(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with recording([options.output], _inputs(options, "policy", "pairs", "tuned"), settings, options.seed) as notes:
+        pairs = read_rows(options.pairs, Pair)
+        trained = prefer(options.policy, options.tuned, pairs, settings, options.seed, options.scratch, options.output)
+        write_rows(options.output / "log.jsonl", trained.log)
+        notes.update(trained.notes)
+
+
+def run_answer(options: argparse.Namespace) -> None:
+    """Answer the test prompts under every test configuration."""
+    from csrm.align.policy import load_policy
+    from csrm.cosa.answers import answer, test_requests
+    from csrm.cosa.schema import Labelled
+    from csrm.cosa.topics import draw_prompts
+
+    taxonomy = _taxonomy(options)
+    inputs = _inputs(options, "policy", *["adapters"] * bool(options.adapters), *["examples"] * bool(options.examples))
+    with recording([options.output], inputs, taxonomy.settings, options.seed) as notes:
+        examples = read_rows(options.examples, Labelled) if options.examples else []
+        prompts = draw_prompts(taxonomy, options.seed).test
+        requests = test_requests(prompts, taxonomy, examples, options.seed)
+        policy = load_policy(options.policy, *options.adapters)
+        rows = answer(policy, requests, taxonomy.settings, options.seed)
+        notes.update(prompts=len(prompts), answers=write_rows(options.output, (row.model_dump() for row in rows)))
+        notes.update(unfinished=sum(not row.finished for row in rows), empty=sum(not row.response for row in rows))
+
+
+def run_items(options: argparse.Namespace) -> None:
+    """Write a policy's answers as items for its own verdict (Cascade)."""
+    from csrm.cosa.evaluate import self_items
+    from csrm.cosa.schema import Answer
+
+    with recording([options.output], _inputs(options, "answers")) as notes:
+        answers = read_rows(options.answers, Answer)
+        items = self_items(answers, _taxonomy(options))
+        notes.update(answers=len(answers), items=write_rows(options.output, (item.model_dump() for item in items)))
+
+
+def run_judge(options: argparse.Namespace) -> None:
+    """Judge compliance by lexicon and helpfulness by the proxy."""
+    from csrm.augment.encoder import load_encoder
+    from csrm.cosa.evaluate import judge
+    from csrm.cosa.schema import Answer
+
+    with recording([options.output], _inputs(options, "answers", "encoder")) as notes:
+        rows = judge(read_rows(options.answers, Answer), _taxonomy(options), load_encoder(options.encoder))
+        notes.update(judge="lexicon", rows=write_rows(options.output, (row.model_dump() for row in rows)))
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """CoSA-Score and outcome shares of every method, on seen and unseen configurations."""
+    from csrm.cosa.evaluate import evaluate, methods
+    from csrm.cosa.schema import Verdict
+
+    settings = read_slice(options.settings, MetricSettings)
+    with recording([options.output], _inputs(options, "verdicts", "own_scores"), settings, options.seed):
+        own = {row.id for row in read_rows(options.own_scores, ScoreRow) if row.log_odds <= 0}
+        verdicts = methods({path.stem: read_rows(path, Verdict) for path in options.verdicts}, own)
+        groups = evaluate(verdicts, settings, options.seed)
+        head = {"kind": "cosa", "scale": options.scale, "seed": options.seed, "level": settings.level}
+        write_json(options.output, {**head, "groups": groups})
+
+
+def _add(commands: Any, name: str, run: Any, *flags: str) -> Any:
+    parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+    for flag in flags:
+        parser.add_argument(flag, **FLAGS[flag])
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> CosaSettings:
+    settings: CosaSettings = read_slice(options.settings, CosaSettings)
+    return settings
+
+
+def _taxonomy(options: argparse.Namespace) -> "Taxonomy":
+    from csrm.configs.topics import load_topics
+    from csrm.cosa.topics import Taxonomy
+
+    return Taxonomy(load_topics(), _settings(options))
+
+
+def _inputs(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Inputs of a command; the encoder `hash` is no file."""
+    paths = {name: getattr(options, name) for name in names}
+    return {name: path for name, path in paths.items() if not (name == "encoder" and str(path) == "hash")}
