@@ -4,11 +4,17 @@
 # Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 
+# The policy writes its own prompts where the settings name no other model.
+GENERATED = S.align.prompts == "generated" and S.align.llm.model is None
+WRITER = ancient(f"{backbone(S.align.policy)}/manifest.json") if GENERATED else []
+
 
 rule draw_prompts:
     """Training and test prompts of one configuration."""
     input:
         config="config/safety_configs/{config_id}.yaml",
+        encoder=ancient(ENCODER_FILES),
+        llm=WRITER,
         settings="<out>/config/align.yaml",
     output:
         expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
@@ -17,14 +23,16 @@ rule draw_prompts:
     conda:
         "../envs/core.yaml"
     params:
+        encoder=ENCODER,
+        llm=f"--llm {backbone(S.align.policy)}" if WRITER else "",
         folder=lambda w: f"{S.outdir}/align/{w.config_id}/prompts",
         seed=S.seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm align-prompts --safety-config {input.config:q} --settings {input.settings:q} \
-            --seed {params.seed} --output-dir {params.folder}
+        csrm align-prompts --safety-config {input.config:q} --encoder {params.encoder} {params.llm} \
+            --settings {input.settings:q} --seed {params.seed} --output-dir {params.folder}
         """
 
 

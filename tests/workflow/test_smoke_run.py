@@ -61,7 +61,8 @@ def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
 
 def test_every_model_has_a_manifest(smoke: Finished) -> None:
     folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
-    assert len(folders) == 8  # the backbone, two variants, a policy's adapters by three algorithms and by CoSAlign's two stages
+    # The backbone, two variants, and adapters of a policy: three algorithms, two stages of CoSAlign.
+    assert len(folders) == 8
     assert [p for p in folders if not (p / "manifest.json").is_file()] == []
 
 

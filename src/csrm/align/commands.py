@@ -11,6 +11,7 @@ from csrm.rows import PromptRow, ScoreRow
 from csrm.settings import AlignSettings, MetricSettings, PairAlgorithm, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
+    from csrm.align.prompts import Pool
     from csrm.align.schema import Judgement, Sample
 
 FLAGS: dict[str, dict[str, Any]] = {
@@ -30,7 +31,10 @@ ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation", "reinf
 
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
-    _add(commands, "align-prompts", run_prompts, ["--safety-config", "--settings", "--seed"], output_dir=True)
+    prompts_flags = ["--safety-config", "--encoder", "--settings", "--seed"]
+    prompts = _add(commands, "align-prompts", run_prompts, prompts_flags, output_dir=True)
+    prompts.add_argument("--llm", help="model folder that writes prompts where the settings name no model")
+    prompts.add_argument("--llm-cache", type=Path, help="answers of that model (default: the user's cache)")
     sample = _add(
         commands, "sample", run_sample, ["--policy", "--prompts", "--safety-config", "--settings", "--seed", "--output"]
     )
@@ -67,25 +71,37 @@ def register(commands: Any) -> None:
 
 def run_prompts(options: argparse.Namespace) -> None:
     """Draw the training and test prompts of one policy."""
-    from csrm.align.prompts import select_prompts
-    from csrm.configs.topics import load_topics
+    from csrm.align.prompts import split_pool
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     outputs = [options.output_dir / "train.jsonl", options.output_dir / "test.jsonl"]
-    with recording(outputs, {"safety_config": options.safety_config}, settings, options.seed) as notes:
-        topics = load_topics()
-        split = select_prompts(
-            config,
-            topics.families,
-            topics.neutral_prompts,
-            settings.train_prompts,
-            settings.test_prompts,
-            options.seed,
-        )
-        keys = {c.key for c in config.categories}
+    inputs = _existing(options, "safety_config", "encoder")
+    with recording(outputs, inputs, settings, options.seed) as notes:
+        pool = _pool(options, config, settings, notes)
+        split = split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
         for path, rows, asked in zip(outputs, split, (settings.train_prompts, settings.test_prompts), strict=True):
-            on_topic = sum(row.meta["family"] in keys for row in rows)
+            on_topic = sum(row.prompt_id in pool.on_topic for row in rows)
             notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows), "on_topic": on_topic}
+
+
+def _pool(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, notes: dict[str, Any]) -> "Pool":
+    """Candidates for the prompts: the project's own, or those that a language model writes."""
+    from csrm.align.prompts import generated_pool, topic_pool
+    from csrm.configs.topics import load_topics
+
+    topics = load_topics()
+    if settings.prompts == "written":
+        return topic_pool(config, topics.families, topics.neutral_prompts)
+    from csrm.align.prompt_writer import write_prompts
+    from csrm.augment.encoder import load_encoder
+    from csrm.augment.llm import open_llm
+
+    llm = open_llm(settings.llm, options.llm, options.llm_cache)
+    written = write_prompts(llm, config, settings.per_category)
+    encoder = load_encoder(options.encoder)
+    pool, near = generated_pool(written, topics.neutral_prompts, encoder, settings.similarity)
+    notes.update(llm=llm.model, calls=dict(llm.counts), written=len(written), near_duplicates=near)
+    return pool
 
 
 def run_sample(options: argparse.Namespace) -> None:

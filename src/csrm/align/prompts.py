@@ -1,10 +1,12 @@
-"""Prompts of one policy: half about the forbidden topic, half about anything else, split by prompt hash."""
+"""Prompts of one policy: half about what is forbidden, half about anything else, split by prompt hash."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from csrm.align.prompt_writer import Written, distinct
 from csrm.align.schema import TopicFamily
+from csrm.augment.encoder import TextEncoder
 from csrm.configs.safety_config import SafetyConfig
 from csrm.files import text_id
 from csrm.rows import PromptRow
@@ -17,18 +19,15 @@ class Split(NamedTuple):
     test: list[PromptRow]
 
 
-def select_prompts(
-    config: SafetyConfig,
-    families: Sequence[TopicFamily],
-    neutral: Sequence[str],
-    train: int,
-    test: int,
-    seed: int,
-) -> Split:
-    """Draw `train` and `test` prompts for the policy of `config`.
+class Pool(NamedTuple):
+    """Candidates on and off the forbidden topics: prompt id -> (prompt, family or category)."""
 
-    Half come from the lists of the families that the configuration names by `key`; the rest are neutral prompts and
-    prompts of other families that do not touch the named ones. Where a list is too short, both sides shrink alike.
+    on_topic: dict[str, tuple[str, str]]
+    off_topic: dict[str, tuple[str, str]]
+
+
+def topic_pool(config: SafetyConfig, families: Sequence[TopicFamily], neutral: Sequence[str]) -> Pool:
+    """The project's own prompts: of the families that the configuration names by `key`, and those that touch none.
 
     Raises:
         ValueError: if no category names a topic family.
@@ -36,7 +35,10 @@ def select_prompts(
     banned = [f for f in families if f.family in {c.key for c in config.categories}]
     if not banned:
         known = sorted(f.family for f in families)
-        raise ValueError(f"configuration {config.name!r}: no category has a `key` among the topic families {known}")
+        raise ValueError(
+            f"configuration {config.name!r}: no category has a `key` among the topic families {known}; "
+            "set align.prompts to `generated`"
+        )
     on_topic = {text_id(p): (p, f.family) for f in banned for p in f.prompts}
     others = [(p, "neutral") for p in neutral]
     others += [(p, f.family) for f in families if f not in banned for p in f.prompts]
@@ -45,8 +47,35 @@ def select_prompts(
         for p, family in others
         if text_id(p) not in on_topic and not any(f.matches(p) for f in banned)
     }
-    first = _split(_rows(config.name, on_topic), train - train // 2, test - test // 2, seed)
-    second = _split(_rows(config.name, off_topic), train // 2, test // 2, seed)
+    return Pool(on_topic, off_topic)
+
+
+def generated_pool(
+    written: Sequence[Written], neutral: Sequence[str], encoder: TextEncoder, similarity: float
+) -> tuple[Pool, int]:
+    """A language model's prompts without near-duplicates, the borderline and neutral ones off the topics.
+
+    Returns:
+        The pool, and how many prompts were left out as near-duplicates.
+
+    Raises:
+        ValueError: if there is no prompt on the topics.
+    """
+    kept = [written[i] for i in distinct([w.prompt for w in written], encoder, similarity)]
+    on_topic = {text_id(w.prompt): (w.prompt, w.category) for w in kept if w.side == "on topic"}
+    if not on_topic:
+        raise ValueError(f"none of {len(written)} generated prompts is on the topics; ask a more capable model")
+    others = [(p, "neutral") for p in neutral] + [(w.prompt, "borderline") for w in kept if w.side != "on topic"]
+    return Pool(on_topic, {text_id(p): (p, family) for p, family in others}), len(written) - len(kept)
+
+
+def split_pool(name: str, pool: Pool, train: int, test: int, seed: int) -> Split:
+    """Draw `train` and `test` prompts for the policy of the configuration `name`, half of either on the topics.
+
+    Where a side is too short, train and test shrink alike.
+    """
+    first = _split(_rows(name, pool.on_topic), train - train // 2, test - test // 2, seed)
+    second = _split(_rows(name, pool.off_topic), train // 2, test // 2, seed)
     return Split(_merge(first.train, second.train, seed), _merge(first.test, second.test, seed))
 
 

@@ -47,7 +47,7 @@ class LLM:
 
     def __init__(self, settings: LLMSettings, cache: str | Path) -> None:
         if settings.model is None:
-            raise ValueError("augment.llm.model is not set: name a model of the endpoint or a local folder")
+            raise ValueError("llm.model is not set: name a model of the endpoint or a local folder")
         self._settings, self._path = settings, Path(cache)
         self._cache: dict[str, str] = {}
         if self._path.is_file():

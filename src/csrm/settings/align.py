@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from csrm.settings.base import Section
+from csrm.settings.base import Section, Share
+from csrm.settings.data import LLMSettings
 
 
 class SamplingSettings(Section):
@@ -40,6 +41,13 @@ class AlignSettings(SamplingSettings):
     rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
     swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
+    prompts: Literal["written", "generated"] = Field(
+        "written",
+        description="the project's own prompts by topic, or what `align.llm` writes for each category",
+    )
+    per_category: int = Field(20, ge=1, description="generated prompts of either side of a category")
+    similarity: Share = Field(0.9, description="generated prompts at least this similar to an earlier one are left out")
+    llm: LLMSettings = LLMSettings()
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")

@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     config, common = ("--safety-config", "config.yaml"), ("--settings", "align.yaml", "--seed", "0")
-    run("align-prompts", *config, *common, "--output-dir", "prompts")
+    run("align-prompts", *config, *common, "--encoder", "hash", "--output-dir", "prompts")
     assert read_json("prompts/train.jsonl.manifest.json")["notes"]["train"] == {"asked": 4, "rows": 4, "on_topic": 2}
     sample = ("sample", "--policy", tiny_policy, *config, *common, "--samples", 4)
     run(*sample, "--prompts", "prompts/train.jsonl", "--output", "train.jsonl")

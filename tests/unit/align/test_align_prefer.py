@@ -7,7 +7,7 @@ from align_fakes import Family
 
 from csrm.align.pareto import best_of_n, sweep
 from csrm.align.prefer import preferences
-from csrm.align.prompts import select_prompts
+from csrm.align.prompts import split_pool, topic_pool
 from csrm.align.rewards import align_scores, preference_items, total_reward
 from csrm.align.schema import Judgement, Sample
 from csrm.configs.safety_config import Category, SafetyConfig
@@ -28,24 +28,28 @@ def sample(prompt: str, number: int, response: str | None = None, config: str = 
     )
 
 
+def drawn(config, families, neutral, train, test, seed):
+    return split_pool(config.name, topic_pool(config, families, neutral), train, test, seed)
+
+
 def test_prompts_are_half_on_topic_disjoint_and_stable(families: list[Family], no_alcohol: SafetyConfig) -> None:
     neutral = [f"How many sides has shape {i}?" for i in range(10)]
-    split = select_prompts(no_alcohol, families, neutral, 8, 4, seed=0)
+    split = drawn(no_alcohol, families, neutral, 8, 4, seed=0)
     assert (len(split.train), len(split.test)) == (8, 4)
     for rows, expected in ((split.train, 4), (split.test, 2)):
         assert sum(row.meta["family"] == "alcohol" for row in rows) == expected
     ids = [row.prompt_id for row in split.train + split.test]
     assert len(set(ids)) == len(ids)
     assert "Can my dog drink beer?" not in {row.prompt for row in split.train + split.test}
-    assert split == select_prompts(no_alcohol, families, neutral, 8, 4, seed=0)
-    assert split != select_prompts(no_alcohol, families, neutral, 8, 4, seed=1)
+    assert split == drawn(no_alcohol, families, neutral, 8, 4, seed=0)
+    assert split != drawn(no_alcohol, families, neutral, 8, 4, seed=1)
 
 
 def test_short_lists_shrink_both_sides(families: list[Family], no_alcohol: SafetyConfig) -> None:
-    split = select_prompts(no_alcohol, families, [], 24, 16, seed=0)
+    split = drawn(no_alcohol, families, [], 24, 16, seed=0)
     assert (len(split.train), len(split.test)) == (12 + 4, 8 + 2)
     with pytest.raises(ValueError, match="topic families"):
-        select_prompts(SafetyConfig(name="x", categories=(Category(name="X"),)), families, [], 2, 2, 0)
+        topic_pool(SafetyConfig(name="x", categories=(Category(name="X"),)), families, [])
 
 
 def test_total_reward_is_the_product() -> None:
