@@ -1,6 +1,6 @@
-# Purpose: align the policy with each reward: sample, reward, pair, train by each algorithm, generate, judge, compare, sweep.
+# Purpose: align the policy with each reward: sample, reward, pair, train by each algorithm, generate, judge.
 # Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
-# Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/metrics/align/
+# Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/judgements/<config_id>/
 # Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 
@@ -260,56 +260,4 @@ rule judge_responses:
         exec &> >(tee {log:q})
         csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
             --encoder {params.encoder} --output {output:q}
-        """
-
-
-rule evaluate_policy:
-    """Safety, helpfulness and CoSA-Score before and after alignment, with their paired difference."""
-    input:
-        before="<out>/judgements/{config_id}/before/test.jsonl",
-        after="<out>/judgements/{config_id}/after/{algorithm}/{reward}.jsonl",
-        settings="<out>/config/metrics.yaml",
-    output:
-        "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
-    log:
-        "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        seed=S.seed,
-        scale=S.scale,
-        code=ALIGN_CODE,
-    shell:
-        r"""
-        exec &> >(tee {log:q})
-        csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
-            --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
-        """
-
-
-rule sweep_pareto:
-    """Safety and helpfulness as the safety logits are shifted (Figure 4)."""
-    input:
-        samples="<out>/align/{config_id}/before/test.jsonl",
-        scores="<out>/align/{config_id}/rewards/{reward}/test.jsonl",
-        judgements="<out>/judgements/{config_id}/before/test.jsonl",
-        settings="<out>/config/align.yaml",
-        metric_settings="<out>/config/metrics.yaml",
-    output:
-        "<out>/metrics/pareto/{reward}/{config_id}.json",
-    log:
-        "<out>/logs/sweep_pareto/{reward}/{config_id}.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        seed=S.seed,
-        scale=S.scale,
-        code=ALIGN_CODE,
-    shell:
-        r"""
-        exec &> >(tee {log:q})
-        csrm pareto --samples {input.samples:q} --scores {input.scores:q} --judgements {input.judgements:q} \
-            --settings {input.settings:q} --metric-settings {input.metric_settings:q} --seed {params.seed} \
-            --config-id {wildcards.config_id} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
         """

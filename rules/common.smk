@@ -80,7 +80,17 @@ ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
 # Data sets that only benchmarks read; `test`, `validation` and `pairs` are splits of the training sets.
 BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs", "validation"})
 OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
-TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
+TABLES = [
+    "table1",
+    "results",
+    "comparisons",
+    "summary",
+    "table2",
+    "table3",
+    *["table4"] * bool(OVERREFUSAL),
+    "table5",
+    "pareto",
+]
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["seeds"] * bool(S.train.seeds)

@@ -20,6 +20,7 @@ CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, bench
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
     "table5": ALIGNMENTS,
+    "pareto": SWEEPS,
     "table7": CLAUSES,
     "calibration": CALIBRATIONS,
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),

@@ -32,6 +32,7 @@ TABLES = (
     "table5",
     "table7",
     "proposers",
+    "pareto",
 )
 
 

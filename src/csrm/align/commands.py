@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from csrm.configs.safety_config import SafetyConfig
-from csrm.files import read_rows, write_json, write_rows
+from csrm.files import read_rows, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
-from csrm.settings import AlignSettings, MetricSettings, PairAlgorithm, SamplingSettings, read_slice
+from csrm.settings import AlignSettings, PairAlgorithm, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
-    from csrm.align.schema import Judgement, Sample
+    from csrm.align.schema import Sample
 
 FLAGS: dict[str, dict[str, Any]] = {
     "--safety-config": {"type": Path, "required": True, "help": "configuration (YAML, JSON or text)"},
@@ -52,17 +52,6 @@ def register(commands: Any) -> None:
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
-    evaluate = _add(commands, "evaluate-policy", run_evaluate, ["--settings", "--seed", "--output"])
-    for side in ("before", "after"):
-        evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
-    evaluate.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
-    pareto = _add(commands, "pareto", run_pareto, ["--samples", "--scores", "--settings", "--seed", "--output"])
-    pareto.add_argument("--judgements", type=Path, required=True, help="judgements of the same samples")
-    pareto.add_argument("--metric-settings", type=Path, help="the metrics slice (default settings if absent)")
-    for parser in (evaluate, pareto):
-        parser.add_argument("--config-id", required=True, help="recorded in the result")
-        parser.add_argument("--reward", required=True, help="recorded in the result")
-        parser.add_argument("--scale", required=True, help="recorded in the result")
 
 
 def run_prompts(options: argparse.Namespace) -> None:
@@ -209,45 +198,6 @@ def run_judge(options: argparse.Namespace) -> None:
         notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
 
 
-def run_evaluate(options: argparse.Namespace) -> None:
-    """Metrics before and after alignment."""
-    from csrm.align.metrics import compare
-
-    settings = read_slice(options.settings, MetricSettings)
-    inputs = _existing(options, "judgements_before", "judgements_after")
-    with recording([options.output], inputs, settings, options.seed):
-        before, after = _judgements(options.judgements_before), _judgements(options.judgements_after)
-        result = compare(before, after, settings, options.seed)
-        write_json(
-            options.output,
-            {
-                **_identity(options),
-                "algorithm": ALGORITHMS[options.algorithm],
-                "seed": options.seed,
-                "level": settings.level,
-                **result,
-            },
-        )
-
-
-def run_pareto(options: argparse.Namespace) -> None:
-    """Sweep the offset of the safety logits (Figure 4)."""
-    from csrm.align.pareto import sweep
-
-    settings = _settings(options)
-    metrics = (
-        read_slice(options.metric_settings, MetricSettings)
-        if options.metric_settings
-        else MetricSettings.model_validate({})
-    )
-    inputs = _existing(options, "samples", "scores", "judgements")
-    slices = {"align": settings.model_dump(mode="json"), "metrics": metrics.model_dump(mode="json")}
-    with recording([options.output], inputs, slices, options.seed):
-        samples, judgements = _samples(options.samples), _judgements(options.judgements)
-        result = sweep(samples, read_rows(options.scores, ScoreRow), judgements, settings, metrics, options.seed)
-        write_json(options.output, {**_identity(options), "level": metrics.level, **result})
-
-
 def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:
     parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
     for flag in flags:
@@ -269,12 +219,6 @@ def _samples(path: Path) -> "list[Sample]":
     return read_rows(path, Sample)
 
 
-def _judgements(path: Path) -> "list[Judgement]":
-    from csrm.align.schema import Judgement
-
-    return read_rows(path, Judgement)
-
-
 def _counts(samples: "list[Sample]") -> dict[str, int]:
     return {
         "samples": len(samples),
@@ -288,7 +232,3 @@ def _existing(options: argparse.Namespace, *names: str) -> dict[str, Path]:
     """Inputs of a command; the encoder `hash` is no file."""
     paths = {name: getattr(options, name) for name in names}
     return {name: path for name, path in paths.items() if not (name == "encoder" and str(path) == "hash")}
-
-
-def _identity(options: argparse.Namespace) -> dict[str, str]:
-    return {"config": options.config_id, "reward": options.reward, "scale": options.scale}

@@ -25,6 +25,7 @@ TABLES = (
     "calibration",
     "proposers",
     "seeds",
+    "pareto",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
 CONFIG = "benchmarks.tsv"
@@ -36,6 +37,7 @@ KINDS = {
     "calibration": "calibrated",
     "proposers": "proposers",
     "seeds": "seeds",
+    "pareto": "sweep",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -107,7 +109,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, proposers, seeds, summary, tables
+    from csrm.report import alignment, calibration, clauses, pareto, proposers, seeds, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -117,6 +119,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "calibration": calibration.calibration_table,
         "proposers": proposers.proposer_table,
         "seeds": seeds.seed_table,
+        "pareto": pareto.area_table,
     }
     if options.table in plain:
         return plain[options.table](documents)
@@ -152,21 +155,21 @@ def _documents(paths: list[Path], kind: str, scale: str | None = None) -> list[d
 
 
 def _kind(document: dict[str, Any]) -> str:
-    from csrm.report import alignment
+    from csrm.report import alignment, pareto
 
     if alignment.is_comparison(document):
         return "alignment"
-    return "sweep" if alignment.is_sweep(document) else str(document.get("kind"))
+    return "sweep" if pareto.is_sweep(document) else str(document.get("kind"))
 
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import alignment, figures, recall, reliability, variety
+    from csrm.report import figures, pareto, recall, reliability, variety
     from csrm.report.style import save, styled
 
     draw = {
         "figure3": recall.draw_recall,
-        "figure4": alignment.draw_sweep,
+        "figure4": pareto.draw_sweep,
         "figure5": reliability.draw_reliability,
         "configurability": figures.draw_configurability,
         "variety": variety.draw_variety,
@@ -202,7 +205,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import alignment, figures, reliability, variety
+    from csrm.report import figures, pareto, reliability, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -215,7 +218,7 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         categories = _categories(options.statistics, [document["model"] for document in documents])
         return variety.variety_table(documents, _benchmarks(options.config_dir), categories)
     if options.figure == "figure4":
-        return alignment.sweep_table(_documents(options.metrics, "sweep"))
+        return pareto.sweep_table(_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}
     scores = [(path.parent.name, path.stem, files.read_rows(path, ScoreRow)) for path in sorted(options.scores)]
     unknown = sorted({benchmark for _, benchmark, _ in scores} - items.keys())

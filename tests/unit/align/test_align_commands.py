@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csrm.align.commands import register
+from csrm.align import commands, evaluation_commands
 from csrm.files import read_dicts, read_json, write_rows
 
 Run = Callable[..., None]
@@ -25,7 +25,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def call(*arguments: Any) -> None:
         parser = argparse.ArgumentParser()
-        register(parser.add_subparsers(required=True))
+        subparsers = parser.add_subparsers(required=True)
+        commands.register(subparsers)
+        evaluation_commands.register(subparsers)
         options = parser.parse_args([str(a) for a in arguments])
         options.run(options)
 
@@ -81,9 +83,14 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     assert result["algorithm"] == "Reward Distillation"
     assert result["all"]["before"]["safety"]["n"] == 16
     inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")
-    slices = ("--settings", "align.yaml", "--metric-settings", "metrics.yaml")
-    run("pareto", *inputs, *slices, *identity, "--output", "pareto.json")
-    assert [p["offset"] for p in read_json("pareto.json")["points"]] == [-4, -2, 0, 2, 4]
+    slices = ("--align-settings", "align.yaml", "--settings", "metrics.yaml")
+    others = ("--others", "same", "--other-scores", "before-scores.jsonl")
+    run("pareto", *inputs, *others, *slices, *identity, "--output", "pareto.json")
+    result = read_json("pareto.json")
+    assert [p["offset"] for p in result["points"]] == [-4, -2, 0, 2, 4]
+    assert 0 <= result["hypervolume"]["value"] <= 1 and result["hypervolume_minus"]["same"]["value"] == 0
+    with pytest.raises(ValueError, match="names 0 rewards, --other-scores 1"):
+        run("pareto", *inputs, *others[2:], *slices, *identity, "--output", "pareto.json")
 
 
 def test_answer_topics_writes_rows(run: Run, tiny_policy: Path) -> None:

@@ -1,0 +1,81 @@
+"""Commands that evaluate policies: each reads judged generations or rewards and writes one JSON document."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from csrm.align.commands import ALGORITHMS
+from csrm.files import read_rows, write_json
+from csrm.provenance import recording
+from csrm.rows import ScoreRow
+from csrm.settings import AlignSettings, MetricSettings, read_slice
+
+
+def register(commands: Any) -> None:
+    """Add the commands of this module to the subparsers of `csrm`."""
+    evaluate = _policy(commands, "evaluate-policy", run_evaluate)
+    for side in ("before", "after"):
+        evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
+    evaluate.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
+    pareto = _policy(commands, "pareto", run_pareto)
+    pareto.add_argument("--samples", type=Path, required=True, help="samples of `csrm sample`")
+    pareto.add_argument("--scores", type=Path, required=True, help="the reward's scores of the samples")
+    pareto.add_argument("--judgements", type=Path, required=True, help="judgements of the same samples")
+    pareto.add_argument("--align-settings", type=Path, required=True, help="slice `align`: offsets and slope")
+    pareto.add_argument("--others", nargs="*", default=[], help="rewards that this one's hypervolume is set against")
+    pareto.add_argument("--other-scores", type=Path, nargs="*", default=[], help="their scores, in the same order")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Metrics before and after alignment."""
+    from csrm.align.metrics import compare
+    from csrm.align.schema import Judgement
+
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    inputs = {name: getattr(options, name) for name in ("judgements_before", "judgements_after")}
+    with recording([options.output], inputs, settings, options.seed):
+        before, after = (read_rows(path, Judgement) for path in inputs.values())
+        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm]}
+        write_json(options.output, {**head, **compare(before, after, settings, options.seed)})
+
+
+def run_pareto(options: argparse.Namespace) -> None:
+    """Sweep the offset of the safety logits (Figure 4)."""
+    from csrm.align.pareto import sweep
+    from csrm.align.schema import Judgement, Sample
+
+    if len(options.others) != len(options.other_scores):
+        raise ValueError(f"--others names {len(options.others)} rewards, --other-scores {len(options.other_scores)}")
+    align: AlignSettings = read_slice(options.align_settings, AlignSettings)
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    inputs = {name: getattr(options, name) for name in ("samples", "scores", "judgements", "other_scores")}
+    slices = {"align": align.model_dump(mode="json"), "metrics": settings.model_dump(mode="json")}
+    with recording([options.output], inputs, slices, options.seed):
+        result = sweep(
+            read_rows(options.samples, Sample),
+            read_rows(options.scores, ScoreRow),
+            read_rows(options.judgements, Judgement),
+            align,
+            settings,
+            options.seed,
+            {name: read_rows(path, ScoreRow) for name, path in zip(options.others, options.other_scores, strict=True)},
+        )
+        write_json(options.output, {**_identity(options, settings), **result})
+
+
+def _policy(commands: Any, name: str, run: Any) -> Any:
+    """A command whose document is of one configuration and one reward."""
+    parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+    parser.add_argument("--settings", type=Path, required=True, help="slice `metrics`")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    parser.add_argument("--config-id", required=True, help="recorded in the result")
+    parser.add_argument("--reward", required=True, help="recorded in the result")
+    parser.add_argument("--scale", required=True, help="recorded in the result")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _identity(options: argparse.Namespace, settings: MetricSettings) -> dict[str, Any]:
+    head = {"config": options.config_id, "reward": options.reward, "scale": options.scale}
+    return {**head, "seed": options.seed, "level": settings.level}
