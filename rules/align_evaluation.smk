@@ -1,6 +1,6 @@
-# Purpose: evaluate policies: before and after alignment, and the Pareto sweep of a reward.
-# Inputs:  <out>/align/<config_id>/, <out>/judgements/<config_id>/
-# Outputs: <out>/metrics/align/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/
+# Purpose: evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
+# Inputs:  <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
+# Outputs: <out>/metrics/align/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
 
 
 rule evaluate_policy:
@@ -61,5 +61,28 @@ rule sweep_pareto:
         csrm pareto --samples {input.samples:q} --scores {input.scores:q} --judgements {input.judgements:q} \
             {params.others} --align-settings {input.align_settings:q} --settings {input.settings:q} \
             --seed {params.seed} --config-id {wildcards.config_id} --reward {wildcards.reward} \
+            --scale {params.scale} --output {output:q}
+        """
+
+
+rule evaluate_judge:
+    """The judge's own accuracy: its refusals against verdicts of people on other responses."""
+    input:
+        rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=JUDGE_SETS),
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/judge.json",
+    log:
+        "<out>/logs/evaluate_judge.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        seed=S.seed,
+        scale=S.scale,
+        code=code_digest("align/judge_accuracy.py", "align/refusal.py", "bench/bootstrap.py"),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-judge --rows {input.rows:q} --settings {input.settings:q} --seed {params.seed} \
             --scale {params.scale} --output {output:q}
         """

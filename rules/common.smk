@@ -44,10 +44,13 @@ DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
 # Benchmarks whose data nothing can fetch are left out by name where data_root does not hold them.
-for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
+for name, missing in {k: not_at_hand(b.rows, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
     if missing:
         print(f"benchmark {name} is left out: data_root holds no {', '.join(missing)}", file=sys.stderr)
         del BENCHMARKS[name]
+JUDGE_SETS = [name for name in S.align.judge_data if not not_at_hand([name], DATASETS, S.data_root)]
+for name in sorted({*S.align.judge_data} - {*JUDGE_SETS}):
+    print(f"the judge is not measured on {name}: data_root does not hold it", file=sys.stderr)
 # Items are also made of the validation split, to calibrate on; it is no result.
 # The clause probe (Table 7) has a table of its own.
 ITEM_SETS = {
@@ -95,6 +98,7 @@ TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["proposers"] * bool(S.augment.compared)
+TABLES += ["judge"] * bool(JUDGE_SETS)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
 # Models that differ in the number of categories that CCA draws from.

@@ -21,6 +21,7 @@ TABLE_METRICS = {
     "comparisons": COMPARISONS,
     "table5": ALIGNMENTS,
     "pareto": SWEEPS,
+    "judge": ["<out>/metrics/judge.json"],
     "table7": CLAUSES,
     "calibration": CALIBRATIONS,
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),

@@ -43,6 +43,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.configs", align.configs, configs),
         ("align.rewards", align.rewards, rewards),
         ("align.swept", align.swept, rewards),
+        ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),
     ):
         _check(setting, names, known)
     if score.backend == "openai":

@@ -33,6 +33,7 @@ TABLES = (
     "table7",
     "proposers",
     "pareto",
+    "judge",
 )
 
 

@@ -24,6 +24,8 @@ def register(commands: Any) -> None:
     pareto.add_argument("--align-settings", type=Path, required=True, help="slice `align`: offsets and slope")
     pareto.add_argument("--others", nargs="*", default=[], help="rewards that this one's hypervolume is set against")
     pareto.add_argument("--other-scores", type=Path, nargs="*", default=[], help="their scores, in the same order")
+    judge = _document(commands, "evaluate-judge", run_evaluate_judge)
+    judge.add_argument("--rows", type=Path, nargs="+", required=True, help="rows with verdicts on refusal")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -63,13 +65,30 @@ def run_pareto(options: argparse.Namespace) -> None:
         write_json(options.output, {**_identity(options, settings), **result})
 
 
+def run_evaluate_judge(options: argparse.Namespace) -> None:
+    """Accuracy of the rule-based judge's refusals against verdicts of people."""
+    from csrm.align.judge_accuracy import judge_accuracy
+    from csrm.rows import Row
+
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    with recording([options.output], {"rows": options.rows}, settings, options.seed):
+        found = {path.stem: judge_accuracy(read_rows(path, Row), settings, options.seed) for path in options.rows}
+        head = {"kind": "judge", "scale": options.scale, "seed": options.seed, "level": settings.level}
+        write_json(options.output, {**head, "judge": "lexicon", "datasets": found})
+
+
 def _policy(commands: Any, name: str, run: Any) -> Any:
     """A command whose document is of one configuration and one reward."""
+    parser = _document(commands, name, run)
+    parser.add_argument("--config-id", required=True, help="recorded in the result")
+    parser.add_argument("--reward", required=True, help="recorded in the result")
+    return parser
+
+
+def _document(commands: Any, name: str, run: Any) -> Any:
     parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="slice `metrics`")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
-    parser.add_argument("--config-id", required=True, help="recorded in the result")
-    parser.add_argument("--reward", required=True, help="recorded in the result")
     parser.add_argument("--scale", required=True, help="recorded in the result")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.set_defaults(run=run)

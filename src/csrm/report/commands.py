@@ -26,6 +26,7 @@ TABLES = (
     "proposers",
     "seeds",
     "pareto",
+    "judge",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
 CONFIG = "benchmarks.tsv"
@@ -38,6 +39,7 @@ KINDS = {
     "proposers": "proposers",
     "seeds": "seeds",
     "pareto": "sweep",
+    "judge": "judge",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -109,7 +111,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, pareto, proposers, seeds, summary, tables
+    from csrm.report import alignment, calibration, clauses, judge, pareto, proposers, seeds, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -120,6 +122,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "proposers": proposers.proposer_table,
         "seeds": seeds.seed_table,
         "pareto": pareto.area_table,
+        "judge": judge.judge_table,
     }
     if options.table in plain:
         return plain[options.table](documents)

@@ -34,12 +34,16 @@ class ReinforceSettings(Section):
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
-    selection = frozenset({"configs", "rewards", "algorithms", "swept"})
+    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
     rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
     swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
+    judge_data: list[str] = Field(
+        ["pyrit-refusal"],
+        description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",
+    )
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
