@@ -3,6 +3,22 @@
 # Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/judgements/<config_id>/
 # Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
+# Policies kept before the end of training: models/policy/<algorithm>+checkpoint-<n>/.
+KEPT = range(1, S.align.checkpoints)
+# What a policy answered: prompts before alignment, or <algorithm>/<reward> after it.
+ANSWERED = rf"train|test|({either(ALIGNED)})/[\w-]+"
+
+
+def answers(part):
+    """Place of the responses below <out>/align/<config_id>/: before/test, after/dpo/csrm."""
+    return f"{'before' if part in ('train', 'test') else 'after'}/{part}.jsonl"
+
+
+def checkpoint_option(algorithm, wildcards):
+    """`--checkpoints DIR...` of a training that keeps policies on its way."""
+    names = S.align.kept(algorithm)
+    folders = [f"{S.outdir}/models/policy/{name}/{wildcards.reward}/{wildcards.config_id}" for name in names]
+    return f"--checkpoints {' '.join(folders)}" if folders else ""
 
 
 rule draw_prompts:
@@ -61,12 +77,14 @@ rule sample_responses:
 rule make_reward_items:
     """Sampled responses as items for the reward model."""
     input:
-        samples="<out>/align/{config_id}/before/{part}.jsonl",
+        samples=lambda w: f"{S.outdir}/align/{w.config_id}/{answers(w.part)}",
         config="config/safety_configs/{config_id}.yaml",
     output:
         "<out>/align/{config_id}/items/{part}.jsonl",
     log:
         "<out>/logs/make_reward_items/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -80,7 +98,7 @@ rule make_reward_items:
 
 
 rule score_responses:
-    """Rewards of sampled responses by one reward model: to training prompts for pairs, to test prompts for the sweep."""
+    """Rewards by one model: of responses to training prompts for pairs, to test prompts for sweep and checkpoints."""
     input:
         asked="<out>/align/{config_id}/items/{part}.jsonl",
         model=lambda w: f"{scorer(w.reward)}/manifest.json",
@@ -91,6 +109,8 @@ rule score_responses:
         "<out>/align/{config_id}/rewards/{reward}/{part}.jsonl",
     log:
         "<out>/logs/score_responses/{reward}/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -142,6 +162,7 @@ rule train_policy:
         settings="<out>/config/align.yaml",
     output:
         "<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
+        expand("<out>/models/policy/{{algorithm}}+checkpoint-{n}/{{reward}}/{{config_id}}/manifest.json", n=KEPT),
     log:
         "<out>/logs/train_policy/{algorithm}/{reward}/{config_id}.log",
     benchmark:
@@ -156,13 +177,15 @@ rule train_policy:
         policy=backbone(S.align.policy),
         folder=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
         scratch=lambda w: f"{S.outdir}/scratch/policy/{w.algorithm}/{w.reward}/{w.config_id}",
+        checkpoints=lambda w: checkpoint_option(w.algorithm, w),
         seed=S.seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm train-policy --algorithm {wildcards.algorithm} --policy {params.policy} --preferences {input.preferences:q} \
-            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} {params.checkpoints} \
+            --output {params.folder}
         """
 
 
@@ -179,6 +202,7 @@ rule train_policy_online:
         train_settings=lambda w: train_slice(w.reward),
     output:
         "<out>/models/policy/reinforce/{reward}/{config_id}/manifest.json",
+        expand("<out>/models/policy/reinforce+checkpoint-{n}/{{reward}}/{{config_id}}/manifest.json", n=KEPT),
     log:
         "<out>/logs/train_policy_online/{reward}/{config_id}.log",
     benchmark:
@@ -193,6 +217,7 @@ rule train_policy_online:
         encoder=ENCODER,
         folder=lambda w: f"{S.outdir}/models/policy/reinforce/{w.reward}/{w.config_id}",
         scratch=lambda w: f"{S.outdir}/scratch/policy/reinforce/{w.reward}/{w.config_id}",
+        checkpoints=lambda w: checkpoint_option("reinforce", w),
         seed=S.seed,
         code=ALIGN_CODE,
     shell:
@@ -202,7 +227,7 @@ rule train_policy_online:
             --safety-config {input.config:q} --model {params.model} --encoder {params.encoder} \
             --settings {input.settings:q} --score-settings {input.score_settings:q} \
             --train-settings {input.train_settings:q} --seed {params.seed} --scratch {params.scratch} \
-            --output {params.folder}
+            {params.checkpoints} --output {params.folder}
         """
 
 
@@ -248,7 +273,7 @@ rule judge_responses:
     log:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
-        generated=r"before/test|after/[\w-]+/[\w-]+",
+        generated=rf"before/test|after/({either(ALIGNED)})/[\w-]+",
     priority: 1
     conda:
         "../envs/core.yaml"

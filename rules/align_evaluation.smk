@@ -1,6 +1,6 @@
 # Purpose: evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
 # Inputs:  <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
-# Outputs: <out>/metrics/align/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
+# Outputs: <out>/metrics/{align,checkpoints}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
 
 
 rule evaluate_policy:
@@ -13,6 +13,8 @@ rule evaluate_policy:
         "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
     log:
         "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
+    wildcard_constraints:
+        algorithm=either(S.align.algorithms),
     conda:
         "../envs/core.yaml"
     params:
@@ -84,5 +86,47 @@ rule evaluate_judge:
         r"""
         exec &> >(tee {log:q})
         csrm evaluate-judge --rows {input.rows:q} --settings {input.settings:q} --seed {params.seed} \
+            --scale {params.scale} --output {output:q}
+        """
+
+
+def along_training(folder, wildcards):
+    """Files about the test responses before training, of the kept policies, and at its end, in this order."""
+    names = [
+        "test",
+        *(f"{kept}/{wildcards.reward}" for kept in (*S.align.kept(wildcards.algorithm), wildcards.algorithm)),
+    ]
+    if folder == "judgements":
+        return [f"{S.outdir}/judgements/{wildcards.config_id}/{answers(name)}" for name in names]
+    return [f"{S.outdir}/align/{wildcards.config_id}/rewards/{wildcards.reward}/{name}.jsonl" for name in names]
+
+
+rule evaluate_checkpoints:
+    """Over-optimisation: the reward that trains a policy, and the judge, at steps along its training."""
+    input:
+        adapter="<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
+        judgements=lambda w: along_training("judgements", w),
+        scores=lambda w: along_training("rewards", w),
+        align_settings="<out>/config/align.yaml",
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/checkpoints/{algorithm}/{reward}/{config_id}.json",
+    log:
+        "<out>/logs/evaluate_checkpoints/{algorithm}/{reward}/{config_id}.log",
+    wildcard_constraints:
+        algorithm=either(S.align.algorithms),
+    conda:
+        "../envs/core.yaml"
+    params:
+        adapter=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
+        seed=S.seed,
+        scale=S.scale,
+        code=ALIGN_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-checkpoints --adapter {params.adapter} --judgements {input.judgements:q} --scores {input.scores:q} \
+            --align-settings {input.align_settings:q} --settings {input.settings:q} --seed {params.seed} \
+            --config-id {wildcards.config_id} --algorithm {wildcards.algorithm} --reward {wildcards.reward} \
             --scale {params.scale} --output {output:q}
         """

@@ -112,7 +112,10 @@ FIGURES = [
     "figure3",
     "figure4",
     "figure5",
+    *["overoptimisation"] * bool(S.align.checkpoints),
 ]
+# How policies are trained, and what those kept before the end of it are called.
+ALIGNED = [name for algorithm in S.align.algorithms for name in (algorithm, *S.align.kept(algorithm))]
 
 
 def either(names):
@@ -132,7 +135,7 @@ wildcard_constraints:
     baseline="|".join(BASELINES),
     guard="|".join(GUARDS),
     config_id="|".join(S.align.configs),
-    algorithm="|".join(S.align.algorithms),
+    algorithm=either(ALIGNED),
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",

@@ -16,6 +16,7 @@ ALIGNMENTS = expand(
     config_id=S.align.configs,
 )
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
+CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in ALIGNMENTS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
@@ -264,4 +265,28 @@ rule plot_reliability:
         exec &> >(tee {log:q})
         csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
             --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+        """
+
+
+rule plot_checkpoints:
+    """Over-optimisation: reward, safety, helpfulness and CoSA-Score along the training of each policy."""
+    input:
+        CURVES,
+    output:
+        report(
+            multiext("<out>/figures/overoptimisation", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/overoptimisation.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_checkpoints.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        prefix=f"{S.outdir}/figures/overoptimisation",
+        code=REPORT_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure overoptimisation --metrics {input:q} --output-prefix {params.prefix}
         """

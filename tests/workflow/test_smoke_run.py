@@ -20,7 +20,7 @@ NOT_IN_SMOKE = {
     "evaluate_seeds",
     "plot_variety",
 }
-FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
+FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
 TABLES = (
     "table1",
     "results",
@@ -63,7 +63,7 @@ def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
 
 def test_every_model_has_a_manifest(smoke: Finished) -> None:
     folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
-    assert len(folders) == 6  # the backbone, two variants, the adapters of a policy under three algorithms
+    assert len(folders) == 9  # the backbone, two variants, under three algorithms a policy and its checkpoint
     assert [p for p in folders if not (p / "manifest.json").is_file()] == []
 
 

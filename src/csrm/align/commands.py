@@ -25,6 +25,13 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
 }
 
+CHECKPOINTS: dict[str, Any] = {
+    "type": Path,
+    "nargs": "*",
+    "default": [],
+    "help": "folders for the adapter at equally spaced steps before the end",
+}
+
 ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation", "reinforce": "REINFORCE++"}
 
 
@@ -44,12 +51,14 @@ def register(commands: Any) -> None:
     train.add_argument("--algorithm", choices=get_args(PairAlgorithm), required=True, help="how the pairs are learnt")
     train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
     train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    train.add_argument("--checkpoints", **CHECKPOINTS)
     online_flags = ["--policy", "--prompts", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
     online = _add(commands, "train-policy-online", run_train_online, online_flags)
     online.add_argument("--model", required=True, help="reward model folder")
     online.add_argument("--score-settings", type=Path, required=True, help="slice of the scoring settings")
     online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    online.add_argument("--checkpoints", **CHECKPOINTS)
     judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
 
@@ -150,11 +159,17 @@ def run_train(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     inputs = {"policy": options.policy, "preferences": options.preferences}
-    options.output.mkdir(parents=True, exist_ok=True)
-    with recording([options.output], inputs, settings, options.seed) as notes:
+    with recording(_folders(options), inputs, settings, options.seed) as notes:
         pairs = read_rows(options.preferences, Preference)
         trained = train_policy(
-            options.policy, pairs, options.algorithm, settings, options.seed, options.scratch, options.output
+            options.policy,
+            pairs,
+            options.algorithm,
+            settings,
+            options.seed,
+            options.scratch,
+            options.output,
+            checkpoints=options.checkpoints,
         )
         write_rows(options.output / "log.jsonl", trained.log)
         notes.update(trained.notes, algorithm=options.algorithm)
@@ -171,13 +186,20 @@ def run_train_online(options: argparse.Namespace) -> None:
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
     names = ("policy", "prompts", "safety_config", "encoder", "model", "score_settings", "train_settings")
-    options.output.mkdir(parents=True, exist_ok=True)
-    with recording([options.output], _existing(options, *names), settings, options.seed) as notes:
+    with recording(_folders(options), _existing(options, *names), settings, options.seed) as notes:
         judge = CSRM.open(options.model, score, train.section_order, train.verbalizer)
         reward = OnlineReward(judge, config, load_encoder(options.encoder), settings.sweep_slope)
         prompts = read_rows(options.prompts, PromptRow)
         trained = train_reinforce(
-            options.policy, prompts, config, reward, settings, options.seed, options.scratch, options.output
+            options.policy,
+            prompts,
+            config,
+            reward,
+            settings,
+            options.seed,
+            options.scratch,
+            options.output,
+            checkpoints=options.checkpoints,
         )
         write_rows(options.output / "log.jsonl", trained.log)
         notes.update(trained.notes, algorithm="reinforce")
@@ -206,6 +228,14 @@ def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool 
         parser.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     parser.set_defaults(run=run)
     return parser
+
+
+def _folders(options: argparse.Namespace) -> list[Path]:
+    """The folders that a trainer writes adapters to, made."""
+    folders = [options.output, *options.checkpoints]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folders
 
 
 def _settings(options: argparse.Namespace) -> AlignSettings:

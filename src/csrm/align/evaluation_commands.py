@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csrm.align.commands import ALGORITHMS
-from csrm.files import read_rows, write_json
+from csrm.files import read_dicts, read_json, read_rows, write_json
 from csrm.provenance import recording
 from csrm.rows import ScoreRow
 from csrm.settings import AlignSettings, MetricSettings, read_slice
@@ -26,6 +26,12 @@ def register(commands: Any) -> None:
     pareto.add_argument("--other-scores", type=Path, nargs="*", default=[], help="their scores, in the same order")
     judge = _document(commands, "evaluate-judge", run_evaluate_judge)
     judge.add_argument("--rows", type=Path, nargs="+", required=True, help="rows with verdicts on refusal")
+    curve = _policy(commands, "evaluate-checkpoints", run_evaluate_checkpoints)
+    curve.add_argument("--adapter", type=Path, required=True, help="folder of the policy at the end of training")
+    curve.add_argument("--judgements", type=Path, nargs="+", required=True, help="before training, then step by step")
+    curve.add_argument("--scores", type=Path, nargs="+", required=True, help="the reward's, in the same order")
+    curve.add_argument("--align-settings", type=Path, required=True, help="slice `align`: slope of the reward")
+    curve.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -75,6 +81,40 @@ def run_evaluate_judge(options: argparse.Namespace) -> None:
         found = {path.stem: judge_accuracy(read_rows(path, Row), settings, options.seed) for path in options.rows}
         head = {"kind": "judge", "scale": options.scale, "seed": options.seed, "level": settings.level}
         write_json(options.output, {**head, "judge": "lexicon", "datasets": found})
+
+
+def run_evaluate_checkpoints(options: argparse.Namespace) -> None:
+    """Reward and judge along training: over-optimisation."""
+    from csrm.align.checkpoints import Answers, reward_curve
+    from csrm.align.schema import Judgement
+
+    align: AlignSettings = read_slice(options.align_settings, AlignSettings)
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    trained = read_json(options.adapter / "manifest.json")["notes"]
+    steps = [0, *trained["checkpoints"], trained["updates"]]
+    if not len(steps) == len(options.judgements) == len(options.scores):
+        raise ValueError(
+            f"{options.adapter} was kept at {len(steps) - 1} steps: give {len(steps)} --judgements and --scores, "
+            f"got {len(options.judgements)} and {len(options.scores)}"
+        )
+    inputs = {name: getattr(options, name) for name in ("adapter", "judgements", "scores")}
+    slices = {"align": align.model_dump(mode="json"), "metrics": settings.model_dump(mode="json")}
+    with recording([options.output], inputs, slices, options.seed):
+        answers = [
+            Answers(read_rows(judged, Judgement), read_rows(scored, ScoreRow))
+            for judged, scored in zip(options.judgements, options.scores, strict=True)
+        ]
+        points = dict(zip(steps, answers, strict=True))
+        curve = reward_curve(points, _kl(options.adapter, steps), align.sweep_slope, settings, options.seed)
+        head = {"kind": "checkpoints", **_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm]}
+        write_json(options.output, {**head, "curve": curve})
+
+
+def _kl(adapter: Path, steps: list[int]) -> dict[int, float]:
+    """KL estimate of the last batch sampled up to each step, where the training log holds any (REINFORCE++)."""
+    logged = [(int(row["step"]), float(row["kl"])) for row in read_dicts(adapter / "log.jsonl") if "kl" in row]
+    known = {step: [kl for at, kl in logged if at <= step] for step in steps}
+    return {step: found[-1] for step, found in known.items() if found}
 
 
 def _policy(commands: Any, name: str, run: Any) -> Any:

@@ -28,7 +28,7 @@ TABLES = (
     "pareto",
     "judge",
 )
-FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
+FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness", "overoptimisation")
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
 KINDS = {
@@ -57,7 +57,9 @@ def register(subparsers: Subparsers) -> None:
     table.set_defaults(run=run_table)
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
-    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4")
+    figure.add_argument(
+        "--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4, overoptimisation"
+    )
     figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
     figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
     figure.add_argument(
@@ -167,7 +169,7 @@ def _kind(document: dict[str, Any]) -> str:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import figures, pareto, recall, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, recall, reliability, variety
     from csrm.report.style import save, styled
 
     draw = {
@@ -178,6 +180,7 @@ def run_figure(options: argparse.Namespace) -> None:
         "variety": variety.draw_variety,
         "training": figures.draw_training,
         "strictness": figures.draw_strictness,
+        "overoptimisation": checkpoints.draw_curves,
     }[options.figure]
     outputs = _outputs(options.output_prefix, "pdf", "png", "csv")
     with provenance.recording(outputs, _figure_inputs(options), {"figure": options.figure}, options.seed):
@@ -208,7 +211,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import figures, pareto, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, reliability, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -220,6 +223,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         documents = _documents(options.metrics, "evaluation")
         categories = _categories(options.statistics, [document["model"] for document in documents])
         return variety.variety_table(documents, _benchmarks(options.config_dir), categories)
+    if options.figure == "overoptimisation":
+        return checkpoints.curve_table(_documents(options.metrics, "checkpoints"))
     if options.figure == "figure4":
         return pareto.sweep_table(_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}

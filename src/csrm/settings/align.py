@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from csrm.settings.base import Section
 
@@ -14,6 +14,9 @@ class SamplingSettings(Section):
     temperature: float = Field(0.8, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
 
+
+CHECKPOINT_MARK = "+checkpoint-"
+"""Between an algorithm and the number of a policy kept before its training ended: `dpo+checkpoint-1`."""
 
 PairAlgorithm = Literal["dpo", "reward-distillation"]
 Algorithm = Literal[PairAlgorithm, "reinforce"]
@@ -34,7 +37,7 @@ class ReinforceSettings(Section):
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
-    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data"})
+    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
     rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
@@ -43,6 +46,11 @@ class AlignSettings(SamplingSettings):
     judge_data: list[str] = Field(
         ["pyrit-refusal"],
         description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",
+    )
+    checkpoints: int = Field(
+        0,
+        ge=0,
+        description="policies kept along training, the last at its end, for a curve of over-optimisation (0: none)",
     )
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
@@ -57,3 +65,16 @@ class AlignSettings(SamplingSettings):
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
+
+    def kept(self, algorithm: str) -> list[str]:
+        """What an algorithm's policies before the end of training are called."""
+        return [f"{algorithm}{CHECKPOINT_MARK}{n}" for n in range(1, self.checkpoints)]
+
+    @model_validator(mode="after")
+    def _enough_steps(self) -> "AlignSettings":
+        if self.checkpoints > self.steps:
+            raise ValueError(
+                f"align.checkpoints {self.checkpoints} must not exceed align.steps {self.steps}: "
+                "keep fewer policies, or train longer"
+            )
+        return self

@@ -17,7 +17,7 @@ Run = Callable[..., None]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    align = {"train_prompts": 4, "test_prompts": 4, "max_new_tokens": 6, "steps": 1, "batch_pairs": 2, "lora_rank": 2}
+    align = {"train_prompts": 4, "test_prompts": 4, "max_new_tokens": 6, "steps": 2, "batch_pairs": 2, "lora_rank": 2}
     Path("align.yaml").write_text(json.dumps(align), encoding="utf-8")
     Path("metrics.yaml").write_text('{"bootstrap": 20}', encoding="utf-8")
     config = "{name: no-alcohol, categories: [{name: Alcohol, key: alcohol}]}"
@@ -60,8 +60,9 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
         "pairs.jsonl",
         *common,
     )
-    run(*train, "--scratch", "scratch", "--output", "adapter")
-    assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1]
+    run(*train, "--scratch", "scratch", "--checkpoints", "half", "--output", "adapter")
+    assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1, 2]
+    assert read_json("half/manifest.json")["notes"]["checkpoints"] == [1]
     run(*sample, "--adapter", "adapter", "--prompts", "prompts/test.jsonl", "--output", "after.jsonl")
     for name in ("before", "after"):
         run("judge", "--generations", f"{name}.jsonl", *config, "--encoder", "hash", "--output", f"{name}-judged.jsonl")
@@ -82,6 +83,16 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     assert (result["config"], result["reward"], result["scale"]) == ("no-alcohol", "csrm", "smoke")
     assert result["algorithm"] == "Reward Distillation"
     assert result["all"]["before"]["safety"]["n"] == 16
+    curve = ("evaluate-checkpoints", "--algorithm", "reward-distillation", "--adapter", "adapter", *identity)
+    curve += ("--align-settings", "align.yaml", "--settings", "metrics.yaml", "--output", "curve.json")
+    judged = ["before-judged.jsonl", "before-judged.jsonl", "after-judged.jsonl"]
+    scores = ["before-scores.jsonl"] * 3
+    run(*curve, "--judgements", *judged, "--scores", *scores)
+    points = read_json("curve.json")["curve"]
+    assert [(p["step"], p["kl"]) for p in points] == [(0, None), (1, None), (2, None)]
+    assert points[1]["since_start"]["reward"]["value"] == 0
+    with pytest.raises(ValueError, match="kept at 2 steps: give 3 --judgements and --scores, got 2 and 3"):
+        run(*curve, "--judgements", *judged[1:], "--scores", *scores)
     inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")
     slices = ("--align-settings", "align.yaml", "--settings", "metrics.yaml")
     others = ("--others", "same", "--other-scores", "before-scores.jsonl")

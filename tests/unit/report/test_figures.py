@@ -232,3 +232,18 @@ def test_missing_inputs_are_named(tmp_path):
 def test_colours_are_fixed_by_model():
     assert style.look(["csrm"])["csrm"] == style.look(["zebra", "csrm"])["csrm"]
     assert style.ordered(["zebra", "zero-shot", "csrm", "csrm"]) == ["csrm", "zero-shot", "zebra"]
+
+
+def test_overoptimisation(tmp_path):
+    found = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 4, "n_prompts": 2}
+    quantities = ("reward", "safety", "helpfulness", "cosa_score", "log_odds", "total_reward", "helpfulness_0_5")
+    point = {**dict.fromkeys(quantities, found), "kl": None}
+    curve = [{**point, "step": 0}, {**point, "step": 6, "kl": 0.2, "since_start": dict.fromkeys(quantities, found)}]
+    paths = []
+    for algorithm in ("DPO", "REINFORCE++"):
+        head = {"kind": "checkpoints", "config": "no-alcohol", "reward": "csrm", "scale": "demo", "seed": 0}
+        paths.append(tmp_path / f"{algorithm}.json")
+        files.write_json(paths[-1], {**head, "algorithm": algorithm, "curve": curve})
+    rows = draw(tmp_path, "overoptimisation", "--metrics", *paths)
+    assert len(rows) == 2 * (2 * len(quantities) + 1)
+    assert [r["since_start"] for r in rows if (r["quantity"], r["algorithm"]) == ("safety", "DPO")] == ["", "0.5"]
