@@ -1,13 +1,49 @@
-# Purpose: evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
-# Inputs:  <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
-# Outputs: <out>/metrics/{align,checkpoints}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
+# Purpose: answer test prompts, evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
+# Inputs:  <out>/models/policy/, <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
+# Outputs: <out>/align/<config_id>/after/, <out>/metrics/{align,checkpoints}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
+
+
+rule generate_after:
+    """Responses of the aligned policy to the test prompts."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        adapter="<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
+        prompts=lambda w: prompts(w, "test"),
+        config=safety_config,
+        settings="<out>/config/align.yaml",
+    output:
+        "<out>/align/{config_id}/after/{algorithm}/{reward}.jsonl",
+    log:
+        "<out>/logs/generate_after/{algorithm}/{reward}/{config_id}.log",
+    priority: 1
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=backbone(S.align.policy),
+        adapter=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
+        samples=S.align.test_samples,
+        seed=align_seed,
+        code=ALIGN_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm sample --policy {params.policy} --adapter {params.adapter} --prompts {input.prompts:q} \
+            --safety-config {input.config:q} --samples {params.samples} --settings {input.settings:q} \
+            --seed {params.seed} --output {output:q}
+        """
+
+
+def judged(wildcards, answered):
+    """Judgements of a configuration's test responses, one file a seed of alignment."""
+    return [f"{S.outdir}/judgements/{run}/{answered}.jsonl" for run in S.align.runs_of(wildcards.config_id)]
 
 
 rule evaluate_policy:
-    """Safety, helpfulness and CoSA-Score before and after alignment, with their paired difference."""
+    """Safety, helpfulness and CoSA-Score before and after alignment, their paired difference, and means over seeds."""
     input:
-        before="<out>/judgements/{config_id}/before/test.jsonl",
-        after="<out>/judgements/{config_id}/after/{algorithm}/{reward}.jsonl",
+        before=lambda w: judged(w, "before/test"),
+        after=lambda w: judged(w, f"after/{w.algorithm}/{w.reward}"),
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
@@ -15,9 +51,11 @@ rule evaluate_policy:
         "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
     wildcard_constraints:
         algorithm=either(S.align.algorithms),
+        config_id=either(S.align.configs),
     conda:
         "../envs/core.yaml"
     params:
+        seeds=[S.seed, *S.align.seeds],
         seed=S.seed,
         scale=S.scale,
         code=ALIGN_CODE,
@@ -26,7 +64,39 @@ rule evaluate_policy:
         exec &> >(tee {log:q})
         csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
             --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
+            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --seeds {params.seeds} \
+            --scale {params.scale} --output {output:q}
+        """
+
+
+rule compare_policies:
+    """Policies of two rewards: their paired difference on the same prompts and seeds."""
+    input:
+        own=lambda w: judged(w, f"after/{w.algorithm}/{w.reward}"),
+        others=lambda w: judged(w, f"after/{w.algorithm}/{w.other_reward}"),
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/align/compare/{algorithm}/{reward}/{other_reward}/{config_id}.json",
+    log:
+        "<out>/logs/compare_policies/{algorithm}/{reward}/{other_reward}/{config_id}.log",
+    wildcard_constraints:
+        algorithm=either(S.align.algorithms),
+        config_id=either(S.align.configs),
+        other_reward=either(S.align.rewards),
+    conda:
+        "../envs/core.yaml"
+    params:
+        seeds=[S.seed, *S.align.seeds],
+        seed=S.seed,
+        scale=S.scale,
+        code=ALIGN_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm compare-policies --judgements {input.own:q} --other-judgements {input.others:q} \
+            --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
+            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --other {wildcards.other_reward} \
+            --seeds {params.seeds} --scale {params.scale} --output {output:q}
         """
 
 
@@ -48,6 +118,8 @@ rule sweep_pareto:
         "<out>/metrics/pareto/{reward}/{config_id}.json",
     log:
         "<out>/logs/sweep_pareto/{reward}/{config_id}.log",
+    wildcard_constraints:
+        config_id=either(S.align.configs),
     conda:
         "../envs/core.yaml"
     params:
@@ -115,6 +187,7 @@ rule evaluate_checkpoints:
         "<out>/logs/evaluate_checkpoints/{algorithm}/{reward}/{config_id}.log",
     wildcard_constraints:
         algorithm=either(S.align.algorithms),
+        config_id=either(S.align.configs),
     conda:
         "../envs/core.yaml"
     params:

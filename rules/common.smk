@@ -11,7 +11,7 @@ from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
-from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.data.tables import at_hand, load_datasets, load_files, load_models, raw_id
 from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.provenance import code_digest
@@ -44,11 +44,11 @@ DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
 # Benchmarks whose data nothing can fetch are left out by name where data_root does not hold them.
-for name, missing in {k: not_at_hand(b.rows, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
+for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
     if missing:
         print(f"benchmark {name} is left out: data_root holds no {', '.join(missing)}", file=sys.stderr)
         del BENCHMARKS[name]
-JUDGE_SETS = [name for name in S.align.judge_data if not not_at_hand([name], DATASETS, S.data_root)]
+JUDGE_SETS = [name for name in S.align.judge_data if at_hand(DATASETS[name], S.data_root)]
 for name in sorted({*S.align.judge_data} - {*JUDGE_SETS}):
     print(f"the judge is not measured on {name}: data_root does not hold it", file=sys.stderr)
 # Items are also made of the validation split, to calibrate on; it is no result.
@@ -134,7 +134,7 @@ wildcard_constraints:
     lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
     guard="|".join(GUARDS),
-    config_id="|".join(S.align.configs),
+    config_id=either(S.align.runs()),
     algorithm=either(ALIGNED),
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
@@ -153,8 +153,8 @@ def scorer(model_id):
 
 
 def train_slice(model_id):
-    """Training settings of a scored language model: its variant's, or the run's for the zero-shot backbone."""
-    return f"{S.outdir}/config/train.yaml" if model_id == "zero-shot" else variant_slice(S.outdir, model_id)
+    """Training settings of a scored model: its variant's, or the run's for the zero-shot backbone and baselines."""
+    return variant_slice(S.outdir, model_id) if model_id in VARIANTS else f"{S.outdir}/config/train.yaml"
 
 
 def raw_inputs(dataset_id):

@@ -15,12 +15,20 @@ ALIGNMENTS = expand(
     reward=S.align.rewards,
     config_id=S.align.configs,
 )
+# The first reward's policies against those of each other.
+POLICIES = expand(
+    "<out>/metrics/align/compare/{algorithm}/{reward}/{other}/{config_id}.json",
+    algorithm=S.align.algorithms,
+    reward=S.align.rewards[0],
+    other=S.align.rewards[1:],
+    config_id=S.align.configs,
+)
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
 CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in ALIGNMENTS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
-    "table5": ALIGNMENTS,
+    "table5": [*ALIGNMENTS, *POLICIES],
     "pareto": SWEEPS,
     "judge": ["<out>/metrics/judge.json"],
     "table7": CLAUSES,

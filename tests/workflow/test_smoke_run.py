@@ -10,7 +10,7 @@ import pytest
 from workflow_tools import SNAPSHOTS, Finished, derived_rules, planned, rule_blocks, run, snakemake
 
 SMOKE = ("--config", "scale=smoke")
-# Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, no further seeds.
+# Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, one seed, one reward.
 NOT_IN_SMOKE = {
     "fetch_raw",
     "answer_topics",
@@ -18,6 +18,7 @@ NOT_IN_SMOKE = {
     "augment_pairs",
     "score_guard",
     "evaluate_seeds",
+    "compare_policies",
     "plot_variety",
 }
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
@@ -154,6 +155,19 @@ def test_a_further_seed_trains_each_variant_once_more_and_nothing_else(smoke: Fi
     assert document["models"] == ["csrm-no-sa", "csrm-no-sa+seed-1"]
     assert len(document["metrics"]["auroc"]["difference"]["by_seed"]) == 2
     assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
+
+
+def test_further_seeds_and_rewards_of_alignment_reach_table_5(smoke: Finished) -> None:
+    changed = [*SMOKE, "align={seeds: [6], rewards: [csrm, zero-shot], algorithms: [dpo]}"]
+    target = "results/smoke/tables/table5.csv"
+    snakemake(smoke.copy, target, *changed)
+    text = (smoke.copy / target).read_text(encoding="utf-8")
+    assert "csrm minus zero-shot (DPO), mean of 2 seeds" in text and "zero-shot (DPO), mean of 2 seeds" in text
+    samples = [smoke.results / "align" / run / "before" / "train.jsonl" for run in ("no-alcohol", "no-alcohol+seed-6")]
+    assert samples[0].read_bytes() != samples[1].read_bytes()
+    manifest = json.loads(samples[1].with_name("train.jsonl.manifest.json").read_text(encoding="utf-8"))
+    assert manifest["seed"] == 6
+    snakemake(smoke.copy, *SMOKE)
 
 
 def test_a_smaller_bank_is_drawn_trained_and_plotted(smoke: Finished) -> None:

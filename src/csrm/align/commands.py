@@ -54,7 +54,11 @@ def register(commands: Any) -> None:
     train.add_argument("--checkpoints", **CHECKPOINTS)
     online_flags = ["--policy", "--prompts", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
     online = _add(commands, "train-policy-online", run_train_online, online_flags)
-    online.add_argument("--model", required=True, help="reward model folder")
+    source = online.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="reward model folder")
+    source.add_argument("--baseline", help="a line of csrm.bench.baselines.BASELINES as the reward")
+    online.add_argument("--fitted", type=Path, help="file of `csrm fit-baseline`; for a trained baseline")
+    online.add_argument("--baseline-encoder", help="model folder or `hash`; for the MiniLM baselines")
     online.add_argument("--score-settings", type=Path, required=True, help="slice of the scoring settings")
     online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
@@ -185,9 +189,10 @@ def run_train_online(options: argparse.Namespace) -> None:
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
-    names = ("policy", "prompts", "safety_config", "encoder", "model", "score_settings", "train_settings")
+    names = ["policy", "prompts", "safety_config", "encoder", "score_settings", "train_settings"]
+    names += [name for name in ("model", "fitted") if getattr(options, name)]
     with recording(_folders(options), _existing(options, *names), settings, options.seed) as notes:
-        judge = CSRM.open(options.model, score, train.section_order, train.verbalizer)
+        judge = _baseline(options) or CSRM.open(options.model, score, train.section_order, train.verbalizer)
         reward = OnlineReward(judge, config, load_encoder(options.encoder), settings.sweep_slope)
         prompts = read_rows(options.prompts, PromptRow)
         trained = train_reinforce(
@@ -228,6 +233,23 @@ def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool 
         parser.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     parser.set_defaults(run=run)
     return parser
+
+
+def _baseline(options: argparse.Namespace) -> Any:
+    """The baseline that is the reward, or None."""
+    from csrm.align.baseline_judge import BaselineJudge
+    from csrm.augment.encoder import load_encoder
+    from csrm.bench.baselines import Tools, get_baseline
+    from csrm.bench.probes import load
+
+    if not options.baseline:
+        return None
+    encodes = get_baseline(options.baseline).encoder and options.baseline_encoder
+    tools = Tools(
+        encoder=load_encoder(options.baseline_encoder) if encodes else None,
+        fitted=load(options.fitted) if options.fitted else None,
+    )
+    return BaselineJudge(options.baseline, tools)
 
 
 def _folders(options: argparse.Namespace) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from csrm.align.commands import ALGORITHMS
 from csrm.files import read_dicts, read_json, read_rows, write_json
@@ -10,13 +10,23 @@ from csrm.provenance import recording
 from csrm.rows import ScoreRow
 from csrm.settings import AlignSettings, MetricSettings, read_slice
 
+if TYPE_CHECKING:
+    from csrm.align.schema import Judgement
+
 
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
     evaluate = _policy(commands, "evaluate-policy", run_evaluate)
-    for side in ("before", "after"):
-        evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
-    evaluate.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
+    compare = _policy(commands, "compare-policies", run_compare)
+    compare.add_argument("--other", required=True, help="reward of the policy that is subtracted")
+    for command, names in (
+        (evaluate, ("judgements-before", "judgements-after")),
+        (compare, ("judgements", "other-judgements")),
+    ):
+        for name in names:
+            command.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="of `csrm judge`, one a seed")
+        command.add_argument("--seeds", type=int, nargs="+", help="of alignment, in the same order (default: --seed)")
+        command.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
     pareto = _policy(commands, "pareto", run_pareto)
     pareto.add_argument("--samples", type=Path, required=True, help="samples of `csrm sample`")
     pareto.add_argument("--scores", type=Path, required=True, help="the reward's scores of the samples")
@@ -35,16 +45,39 @@ def register(commands: Any) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Metrics before and after alignment."""
+    """Metrics before and after alignment, of the first seed, and their means over all seeds where there are several."""
     from csrm.align.metrics import compare
-    from csrm.align.schema import Judgement
+    from csrm.align.seed_means import over_seeds
 
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
     inputs = {name: getattr(options, name) for name in ("judgements_before", "judgements_after")}
     with recording([options.output], inputs, settings, options.seed):
-        before, after = (read_rows(path, Judgement) for path in inputs.values())
-        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm]}
-        write_json(options.output, {**head, **compare(before, after, settings, options.seed)})
+        before, after = (_runs(paths, options) for paths in inputs.values())
+        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+        means = {
+            name: over_seeds(runs, subtracted, settings, options.seed)
+            for name, runs, subtracted in (
+                ("before", before, None),
+                ("after", after, None),
+                ("difference", after, before),
+            )
+            if len(runs) > 1
+        }
+        found = compare(before[0], after[0], settings, options.seed)
+        write_json(options.output, {**head, **found, "over_seeds": means or None})
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """One reward's policy minus another's, on the same prompts and seeds."""
+    from csrm.align.seed_means import over_seeds
+
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    inputs = {name: getattr(options, name) for name in ("judgements", "other_judgements")}
+    with recording([options.output], inputs, settings, options.seed):
+        own, others = (_runs(paths, options) for paths in inputs.values())
+        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+        found = over_seeds(own, others, settings, options.seed)
+        write_json(options.output, {"kind": "policies", **head, "other": options.other, "difference": found})
 
 
 def run_pareto(options: argparse.Namespace) -> None:
@@ -115,6 +148,23 @@ def _kl(adapter: Path, steps: list[int]) -> dict[int, float]:
     logged = [(int(row["step"]), float(row["kl"])) for row in read_dicts(adapter / "log.jsonl") if "kl" in row]
     known = {step: [kl for at, kl in logged if at <= step] for step in steps}
     return {step: found[-1] for step, found in known.items() if found}
+
+
+def _seeds(options: argparse.Namespace) -> list[int]:
+    return list(options.seeds or [options.seed])
+
+
+def _runs(paths: list[Path], options: argparse.Namespace) -> "list[list[Judgement]]":
+    """Judgements of each seed.
+
+    Raises:
+        ValueError: if there are not as many files as seeds.
+    """
+    from csrm.align.schema import Judgement
+
+    if len(paths) != len(_seeds(options)):
+        raise ValueError(f"{len(paths)} files of judgements for the seeds {_seeds(options)}: give one a seed")
+    return [read_rows(path, Judgement) for path in paths]
 
 
 def _policy(commands: Any, name: str, run: Any) -> Any:

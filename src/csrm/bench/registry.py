@@ -1,13 +1,13 @@
 """The table of benchmarks, `config/benchmarks.tsv`."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from csrm.data.tables import Dataset, in_place
+from csrm.data.tables import Dataset, at_hand
 
 Builder = Literal[
     "conditional",
@@ -78,9 +78,7 @@ def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
     return known[name]
 
 
-def not_at_hand(rows: Iterable[str], datasets: Mapping[str, Dataset], data_root: str | Path | None) -> list[str]:
-    """Data sets among a benchmark's `rows` that nothing can fetch and `data_root` does not hold."""
-    placed = [datasets[name] for name in rows if name in datasets]
-    local = [dataset for dataset in placed if dataset.source in ("mirror", "own")]
-    folders = {dataset.id: in_place(dataset, data_root) for dataset in local}
-    return [name for name, folder in folders.items() if folder is None or not folder.is_dir()]
+def not_at_hand(benchmark: Benchmark, datasets: Mapping[str, Dataset], data_root: str | Path | None) -> list[str]:
+    """Data sets of a benchmark that nothing can fetch and `data_root` does not hold."""
+    placed = [datasets[name] for name in benchmark.rows if name in datasets]
+    return [dataset.id for dataset in placed if not at_hand(dataset, data_root)]

@@ -23,28 +23,35 @@ DOMAINS = {
 NOT_COMPARABLE = "other policy, prompts, algorithm and judge; the paper does not name its judge"
 EXPLAINED = (
     "`safety` is the share of compliant responses, `helpfulness_0_5` is on 0-5, `cosa_product_0_5` is mean(s h) with s "
-    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA)."
+    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA). "
+    "`minus` lines are differences on the same resampled prompts: an interval that contains 0 shows none. Means over "
+    "seeds (of sampled responses, pairs, training, answers; one set of prompts) have intervals over prompts and seeds."
 )
 
 
 def is_comparison(document: Document) -> bool:
-    """Whether a document compares generations before and after alignment."""
-    return "anchors" in document and "all" in document
+    """Whether a document compares generations before and after alignment, or policies of two rewards."""
+    return ("anchors" in document and "all" in document) or document.get("kind") == "policies"
 
 
 def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
     """Safety, helpfulness and CoSA before and after alignment, and the printed Tables 5 and 8, as (CSV, Markdown)."""
     cells: list[Cell] = []
     seen = set()
-    for document in documents:
-        config, reward, parts = document["config"], document["reward"], document["all"]
+    for document in sorted(documents, key=lambda one: "other" in one):
+        if "other" in document:
+            cells += _policies(document)
+            continue
+        config, parts, means = document["config"], document["all"], document.get("over_seeds")
         if config not in seen:
             seen.add(config)
             cells += _cells(document, BEFORE, parts["before"])
+            cells += _seed_cells(document, BEFORE, means["before"]) if means else []
             cells += _anchors(document)
-        model = f"{reward} ({document['algorithm']})"
-        cells += _cells(document, model, parts["after"])
-        cells += _cells(document, f"{model}, after minus before", parts["difference"])
+        model = f"{document['reward']} ({document['algorithm']})"
+        for name, part in ((model, "after"), (f"{model}, after minus before", "difference")):
+            cells += _cells(document, name, parts[part])
+            cells += _seed_cells(document, name, means[part]) if means else []
     cells.sort(key=lambda cell: cell.benchmark)
     cells += published_cells()
     return to_csv(cells, Cell._fields), side_by_side(TITLE, f"{NOTE} {EXPLAINED}", cells)
@@ -61,6 +68,25 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
         cells.append(cell)
     return cells
+
+
+def _policies(document: Document) -> list[Cell]:
+    """One reward's policy minus another's, of the run's seed or as a mean over seeds."""
+    algorithm = document["algorithm"]
+    model = f"{document['reward']} minus {document['other']} ({algorithm})"
+    if len(document["seeds"]) > 1:
+        return _seed_cells(document, model, document["difference"])
+    return _cells(document, model, document["difference"])
+
+
+def _seed_cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
+    """Means over seeds, with the value of each seed and their standard deviation as the reason."""
+    seeds = ", ".join(map(str, document["seeds"]))
+    told = {m: " ".join(f"{value:.3f}" for value in found[m]["by_seed"]) for m in METRICS}
+    return [
+        cell._replace(seed=None, reason=f"seeds {seeds}: {told[cell.metric]} (sd {found[cell.metric]['sd']:.3f})")
+        for cell in _cells(document, f"{model}, mean of {len(document['seeds'])} seeds", found)
+    ]
 
 
 def _anchors(document: Document) -> list[Cell]:

@@ -1,10 +1,11 @@
 """Settings of sampling and of downstream alignment."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from csrm.settings.base import Section
+from csrm.settings.train import SEED_MARK
 
 
 class SamplingSettings(Section):
@@ -37,12 +38,15 @@ class ReinforceSettings(Section):
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
-    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints"})
+    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints", "seeds"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
-    rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
+    rewards: list[str] = Field(["csrm"], min_length=1, description="models or baselines whose reward aligns a policy")
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
-    swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [], description="further seeds that each policy is sampled, trained and tested with, for means over seeds"
+    )
+    swept: list[str] = Field(["csrm", "zero-shot"], description="models or baselines whose reward is swept in Figure 4")
     judge_data: list[str] = Field(
         ["pyrit-refusal"],
         description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",
@@ -65,6 +69,15 @@ class AlignSettings(SamplingSettings):
     lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
+
+    def runs(self) -> dict[str, tuple[str, int | None]]:
+        """Every run of alignment -> its configuration and its further seed (None: the run's): `no-pets+seed-1`."""
+        own: dict[str, tuple[str, int | None]] = {config: (config, None) for config in self.configs}
+        return own | {f"{c}{SEED_MARK}{seed}": (c, seed) for seed in self.seeds for c in self.configs}
+
+    def runs_of(self, config: str) -> list[str]:
+        """The runs of one configuration, that with the run's seed first."""
+        return [name for name, (own, _) in self.runs().items() if own == config]
 
     def kept(self, algorithm: str) -> list[str]:
         """What an algorithm's policies before the end of training are called."""

@@ -83,6 +83,22 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     assert (result["config"], result["reward"], result["scale"]) == ("no-alcohol", "csrm", "smoke")
     assert result["algorithm"] == "Reward Distillation"
     assert result["all"]["before"]["safety"]["n"] == 16
+    two = ("--seeds", 0, 1, "--algorithm", "dpo", "--settings", "metrics.yaml", *identity)
+    sides = [(f"{side}-judged.jsonl",) * 2 for side in ("before", "after")]
+    run(
+        "evaluate-policy", "--judgements-before", *sides[0], "--judgements-after", *sides[1], *two, "--output", "s.json"
+    )
+    means = read_json("s.json")["over_seeds"]
+    assert (
+        means["after"]["safety"]["value"] == result["all"]["after"]["safety"]["value"] and result["over_seeds"] is None
+    )
+    compared = ("compare-policies", "--other", "zero-shot", *two, "--output", "c.json", "--judgements", *sides[1])
+    run(*compared, "--other-judgements", *sides[0])
+    found = read_json("c.json")
+    assert found["other"] == "zero-shot" and found["seeds"] == [0, 1]
+    assert found["difference"]["safety"]["value"] == pytest.approx(means["difference"]["safety"]["value"])
+    with pytest.raises(ValueError, match=r"1 files of judgements for the seeds \[0, 1\]"):
+        run(*compared, "--other-judgements", "before-judged.jsonl")
     curve = ("evaluate-checkpoints", "--algorithm", "reward-distillation", "--adapter", "adapter", *identity)
     curve += ("--align-settings", "align.yaml", "--settings", "metrics.yaml", "--output", "curve.json")
     judged = ["before-judged.jsonl", "before-judged.jsonl", "after-judged.jsonl"]

@@ -43,14 +43,12 @@ def test_the_table_is_whole_and_stand_ins_never_carry_the_real_name():
 
 def test_benchmarks_of_data_that_nothing_can_fetch_are_named(tmp_path):
     table, datasets = load_benchmarks("config"), load_datasets("config")
-    assert not_at_hand(table["cosapien"].rows, datasets, None) == ["cosapien-judged"]
-    assert not_at_hand(table["cosapien"].rows, datasets, tmp_path) == ["cosapien-judged"]
+    assert not_at_hand(table["cosapien"], datasets, None) == ["cosapien-judged"]
+    assert not_at_hand(table["cosapien"], datasets, tmp_path) == ["cosapien-judged"]
     (tmp_path / "cosapien-judged").mkdir()
-    assert not_at_hand(table["cosapien"].rows, datasets, tmp_path) == []
-    assert not_at_hand(table["xstest-completions"].rows, datasets, None) == ["xstest-completions"]
-    assert not any(
-        not_at_hand(table[name].rows, datasets, None) for name in ("xstest", "wildguard-prompt", "beavertails")
-    )
+    assert not_at_hand(table["cosapien"], datasets, tmp_path) == []
+    assert not_at_hand(table["xstest-completions"], datasets, None) == ["xstest-completions"]
+    assert not any(not_at_hand(table[name], datasets, None) for name in ("xstest", "wildguard-prompt", "beavertails"))
 
 
 def test_a_bad_line_is_named(tmp_path):
