@@ -1,7 +1,7 @@
 # Purpose: tables and figures, each from the metrics it shows.
 # Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/augmented/<draw>/, <out>/models/csrm/*/log.jsonl
 # Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
-REPORT_CODE = code_digest("report", "bench/registry.py")
+REPORT_CODE = code_digest("report", "bench/registry.py", "align/hypervolume.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
 COMPARISONS = expand(
     "<out>/metrics/compare/{model}/{other}/{benchmark}.json", model=REFERENCE, other=SCORED[1:], benchmark=BENCHMARKS

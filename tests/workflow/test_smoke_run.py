@@ -158,11 +158,12 @@ def test_a_further_seed_trains_each_variant_once_more_and_nothing_else(smoke: Fi
 
 
 def test_further_seeds_and_rewards_of_alignment_reach_table_5(smoke: Finished) -> None:
-    changed = [*SMOKE, "align={seeds: [6], rewards: [csrm, zero-shot], algorithms: [dpo]}"]
+    changed = [*SMOKE, "align={seeds: [6], rewards: [csrm, zero-shot], algorithms: [reinforce]}"]
     target = "results/smoke/tables/table5.csv"
     snakemake(smoke.copy, target, *changed)
     text = (smoke.copy / target).read_text(encoding="utf-8")
-    assert "csrm minus zero-shot (DPO), mean of 2 seeds" in text and "zero-shot (DPO), mean of 2 seeds" in text
+    names = ("csrm minus zero-shot (REINFORCE++)", "zero-shot (REINFORCE++)")
+    assert all(f"{name}, mean of 2 seeds" in text for name in names)
     samples = [smoke.results / "align" / run / "before" / "train.jsonl" for run in ("no-alcohol", "no-alcohol+seed-6")]
     assert samples[0].read_bytes() != samples[1].read_bytes()
     manifest = json.loads(samples[1].with_name("train.jsonl.manifest.json").read_text(encoding="utf-8"))

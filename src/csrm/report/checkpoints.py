@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from csrm.report.figures import dodge, error_bars
-from csrm.report.style import DASHES, look, ordered
+from csrm.report.style import DASHES, MARKERS, look, ordered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def _rows(document: Mapping[str, Any], point: Mapping[str, Any]) -> list[dict[st
 
 
 def draw_curves(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """One row of panels a configuration; colour by reward, dashes by algorithm, intervals drawn."""
+    """One row of panels a configuration; colour by reward, dashes and marker by algorithm, intervals drawn."""
     configs = sorted(set(table["config"]))
     size = (2.2 + 2.1 * len(PANELS), 0.5 + 2.0 * len(configs))
     figure, axes = plt.subplots(len(configs), len(PANELS), figsize=size, squeeze=False)
@@ -70,7 +70,8 @@ def _draw_panel(axis: Any, panel: "pd.DataFrame", table: "pd.DataFrame") -> None
     width = 0.2 * max(table["step"]) / table["step"].nunique()
     for i, (reward, algorithm) in enumerate(lines):
         rows = panel[(panel["reward"] == reward) & (panel["algorithm"] == algorithm)]
-        style = {**looks[reward], "linestyle": DASHES[algorithms.index(algorithm) % len(DASHES)]}
+        place = algorithms.index(algorithm)
+        style = {**looks[reward], "linestyle": DASHES[place % len(DASHES)], "marker": MARKERS[place % len(MARKERS)]}
         x = rows["step"] + dodge(i, len(lines), width)
         label = f"{reward} ({algorithm})"
         axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=label, elinewidth=0.6, capsize=1.5, **style)
