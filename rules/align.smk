@@ -1,8 +1,41 @@
-# Purpose: align the policy with each reward: sample, reward, pair, train by each algorithm, generate, judge, compare, sweep.
-# Inputs:  <out>/models/, config/safety_configs/<config_id>.yaml
-# Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/metrics/align/
+# Purpose: align the policy with each reward: sample, reward, pair, train by each algorithm; judge.
+# Inputs:  <out>/models/, config/safety_configs/<configuration>.yaml; <config_id> is a configuration, or one `+seed-<n>`
+# Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/judgements/<config_id>/
 # Its long chain goes before scoring (priority 1), which fills the gaps.
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
+# Policies kept before the end of training: models/policy/<algorithm>+checkpoint-<n>/.
+KEPT = range(1, S.align.checkpoints)
+# What a policy answered: prompts before alignment, or <algorithm>/<reward> after it.
+ANSWERED = f"train|test|({either(ALIGNED)})/({either(S.align.rewards)})"
+
+
+def safety_config(wildcards):
+    """File of a run's configuration: `no-pets+seed-1` is a run of no-pets."""
+    return f"config/safety_configs/{S.align.runs()[wildcards.config_id][0]}.yaml"
+
+
+def align_seed(wildcards):
+    """Seed of a run of alignment: responses, pairs, training, answers."""
+    seed = S.align.runs()[wildcards.config_id][1]
+    return S.seed if seed is None else seed
+
+
+def prompts(wildcards, part):
+    """Training or test prompts, the same for all seeds."""
+    return f"{S.outdir}/align/{S.align.runs()[wildcards.config_id][0]}/prompts/{part}.jsonl"
+
+
+def answers(part):
+    """Place of the responses below <out>/align/<config_id>/: before/test, after/dpo/csrm."""
+    return f"{'before' if part in ('train', 'test') else 'after'}/{part}.jsonl"
+
+
+def checkpoint_option(algorithm, wildcards):
+    """`--checkpoints DIR...` of a training that keeps policies on its way."""
+    names = S.align.kept(algorithm)
+    folders = [f"{S.outdir}/models/policy/{name}/{wildcards.reward}/{wildcards.config_id}" for name in names]
+    return f"--checkpoints {' '.join(folders)}" if folders else ""
+
 
 # The policy writes its own prompts where the settings name no other model.
 GENERATED = S.align.prompts == "generated" and S.align.llm.model is None
@@ -20,6 +53,8 @@ rule draw_prompts:
         expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
     log:
         "<out>/logs/draw_prompts/{config_id}.log",
+    wildcard_constraints:
+        config_id=either(S.align.configs),
     conda:
         "../envs/core.yaml"
     params:
@@ -40,8 +75,8 @@ rule sample_responses:
     """Responses of the policy before alignment, to training or test prompts."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        prompts="<out>/align/{config_id}/prompts/{part}.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
+        prompts=lambda w: prompts(w, w.part),
+        config=safety_config,
         settings="<out>/config/align.yaml",
     output:
         "<out>/align/{config_id}/before/{part}.jsonl",
@@ -56,7 +91,7 @@ rule sample_responses:
     params:
         policy=backbone(S.align.policy),
         samples=lambda w: S.align.samples if w.part == "train" else S.align.test_samples,
-        seed=S.seed,
+        seed=align_seed,
         code=ALIGN_CODE,
     shell:
         r"""
@@ -69,12 +104,14 @@ rule sample_responses:
 rule make_reward_items:
     """Sampled responses as items for the reward model."""
     input:
-        samples="<out>/align/{config_id}/before/{part}.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
+        samples=lambda w: f"{S.outdir}/align/{w.config_id}/{answers(w.part)}",
+        config=safety_config,
     output:
         "<out>/align/{config_id}/items/{part}.jsonl",
     log:
         "<out>/logs/make_reward_items/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -87,8 +124,23 @@ rule make_reward_items:
         """
 
 
+def reward_source(wildcards):
+    """What a reward is loaded from: a model, a fitted baseline, or nothing."""
+    if wildcards.reward in BASELINES:
+        return [f"{S.outdir}/models/baselines/{wildcards.reward}.joblib"] if wildcards.reward in TRAINED else []
+    return f"{scorer(wildcards.reward)}/manifest.json"
+
+
+def reward_option(wildcards, input):
+    """`--model DIR`, or `--baseline NAME` with what it needs."""
+    if wildcards.reward not in BASELINES:
+        return f"--model {scorer(wildcards.reward)}"
+    fitted = f"--fitted {input.model}" if input.model else ""
+    return f"--baseline {wildcards.reward} --baseline-encoder {ENCODER} {fitted}"
+
+
 rule score_responses:
-    """Rewards of sampled responses by one reward model: to training prompts for pairs, to test prompts for the sweep."""
+    """Rewards by one model: of responses to training prompts for pairs, to test prompts for sweep and checkpoints."""
     input:
         asked="<out>/align/{config_id}/items/{part}.jsonl",
         model=lambda w: f"{scorer(w.reward)}/manifest.json",
@@ -99,6 +151,9 @@ rule score_responses:
         "<out>/align/{config_id}/rewards/{reward}/{part}.jsonl",
     log:
         "<out>/logs/score_responses/{reward}/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
+        reward=either(sorted({*S.align.rewards, *S.align.swept} - {*BASELINES})),
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -115,12 +170,27 @@ rule score_responses:
         """
 
 
+# A baseline as the reward; one that does not read the configuration is a fixed taxonomy.
+use rule score_baseline as score_responses_baseline with:
+    input:
+        asked="<out>/align/{config_id}/items/{part}.jsonl",
+        encoder=ancient(ENCODER_FILES),
+        fitted=lambda w: f"{S.outdir}/models/baselines/{w.baseline}.joblib" if w.baseline in TRAINED else [],
+    output:
+        "<out>/align/{config_id}/rewards/{baseline}/{part}.jsonl",
+    log:
+        "<out>/logs/score_responses_baseline/{baseline}/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
+    priority: 1
+
+
 rule label_preferences:
     """Chosen and rejected responses by P(safe) x helpfulness (section 4.4)."""
     input:
         samples="<out>/align/{config_id}/before/train.jsonl",
         scores="<out>/align/{config_id}/rewards/{reward}/train.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
+        config=safety_config,
         encoder=ancient(ENCODER_FILES),
         settings="<out>/config/align.yaml",
     output:
@@ -132,7 +202,7 @@ rule label_preferences:
         "../envs/core.yaml"
     params:
         encoder=ENCODER,
-        seed=S.seed,
+        seed=align_seed,
         code=ALIGN_CODE,
     shell:
         r"""
@@ -150,6 +220,7 @@ rule train_policy:
         settings="<out>/config/align.yaml",
     output:
         "<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
+        expand("<out>/models/policy/{{algorithm}}+checkpoint-{n}/{{reward}}/{{config_id}}/manifest.json", n=KEPT),
     log:
         "<out>/logs/train_policy/{algorithm}/{reward}/{config_id}.log",
     benchmark:
@@ -164,13 +235,15 @@ rule train_policy:
         policy=backbone(S.align.policy),
         folder=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
         scratch=lambda w: f"{S.outdir}/scratch/policy/{w.algorithm}/{w.reward}/{w.config_id}",
-        seed=S.seed,
+        checkpoints=lambda w: checkpoint_option(w.algorithm, w),
+        seed=align_seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm train-policy --algorithm {wildcards.algorithm} --policy {params.policy} --preferences {input.preferences:q} \
-            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} --output {params.folder}
+            --settings {input.settings:q} --seed {params.seed} --scratch {params.scratch} {params.checkpoints} \
+            --output {params.folder}
         """
 
 
@@ -178,15 +251,16 @@ rule train_policy_online:
     """The policy trained on the reward of its own responses, by REINFORCE++ (a LoRA adapter)."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        prompts="<out>/align/{config_id}/prompts/train.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
-        model=lambda w: f"{scorer(w.reward)}/manifest.json",
+        prompts=lambda w: prompts(w, "train"),
+        config=safety_config,
+        model=reward_source,
         encoder=ancient(ENCODER_FILES),
         settings="<out>/config/align.yaml",
         score_settings="<out>/config/score.yaml",
         train_settings=lambda w: train_slice(w.reward),
     output:
         "<out>/models/policy/reinforce/{reward}/{config_id}/manifest.json",
+        expand("<out>/models/policy/reinforce+checkpoint-{n}/{{reward}}/{{config_id}}/manifest.json", n=KEPT),
     log:
         "<out>/logs/train_policy_online/{reward}/{config_id}.log",
     benchmark:
@@ -197,51 +271,21 @@ rule train_policy_online:
     threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
-        model=lambda w: scorer(w.reward),
+        reward=reward_option,
         encoder=ENCODER,
         folder=lambda w: f"{S.outdir}/models/policy/reinforce/{w.reward}/{w.config_id}",
         scratch=lambda w: f"{S.outdir}/scratch/policy/reinforce/{w.reward}/{w.config_id}",
-        seed=S.seed,
+        checkpoints=lambda w: checkpoint_option("reinforce", w),
+        seed=align_seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm train-policy-online --policy {params.policy} --prompts {input.prompts:q} \
-            --safety-config {input.config:q} --model {params.model} --encoder {params.encoder} \
+            --safety-config {input.config:q} {params.reward} --encoder {params.encoder} \
             --settings {input.settings:q} --score-settings {input.score_settings:q} \
             --train-settings {input.train_settings:q} --seed {params.seed} --scratch {params.scratch} \
-            --output {params.folder}
-        """
-
-
-rule generate_after:
-    """Responses of the aligned policy to the test prompts."""
-    input:
-        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        adapter="<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
-        prompts="<out>/align/{config_id}/prompts/test.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
-        settings="<out>/config/align.yaml",
-    output:
-        "<out>/align/{config_id}/after/{algorithm}/{reward}.jsonl",
-    log:
-        "<out>/logs/generate_after/{algorithm}/{reward}/{config_id}.log",
-    priority: 1
-    conda:
-        "../envs/core.yaml"
-    threads: MODEL_THREADS
-    params:
-        policy=backbone(S.align.policy),
-        adapter=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
-        samples=S.align.test_samples,
-        seed=S.seed,
-        code=ALIGN_CODE,
-    shell:
-        r"""
-        exec &> >(tee {log:q})
-        csrm sample --policy {params.policy} --adapter {params.adapter} --prompts {input.prompts:q} \
-            --safety-config {input.config:q} --samples {params.samples} --settings {input.settings:q} \
-            --seed {params.seed} --output {output:q}
+            {params.checkpoints} --output {params.folder}
         """
 
 
@@ -249,14 +293,14 @@ rule judge_responses:
     """Compliance by lexicon and helpfulness by a proxy: no reward model takes part."""
     input:
         generations="<out>/align/{config_id}/{generated}.jsonl",
-        config="config/safety_configs/{config_id}.yaml",
+        config=safety_config,
         encoder=ancient(ENCODER_FILES),
     output:
         "<out>/judgements/{config_id}/{generated}.jsonl",
     log:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
-        generated=r"before/test|after/[\w-]+/[\w-]+",
+        generated=f"before/test|after/({either(ALIGNED)})/({either(S.align.rewards)})",
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -268,56 +312,4 @@ rule judge_responses:
         exec &> >(tee {log:q})
         csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
             --encoder {params.encoder} --output {output:q}
-        """
-
-
-rule evaluate_policy:
-    """Safety, helpfulness and CoSA-Score before and after alignment, with their paired difference."""
-    input:
-        before="<out>/judgements/{config_id}/before/test.jsonl",
-        after="<out>/judgements/{config_id}/after/{algorithm}/{reward}.jsonl",
-        settings="<out>/config/metrics.yaml",
-    output:
-        "<out>/metrics/align/{algorithm}/{reward}/{config_id}.json",
-    log:
-        "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        seed=S.seed,
-        scale=S.scale,
-        code=ALIGN_CODE,
-    shell:
-        r"""
-        exec &> >(tee {log:q})
-        csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
-            --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
-        """
-
-
-rule sweep_pareto:
-    """Safety and helpfulness as the safety logits are shifted (Figure 4)."""
-    input:
-        samples="<out>/align/{config_id}/before/test.jsonl",
-        scores="<out>/align/{config_id}/rewards/{reward}/test.jsonl",
-        judgements="<out>/judgements/{config_id}/before/test.jsonl",
-        settings="<out>/config/align.yaml",
-        metric_settings="<out>/config/metrics.yaml",
-    output:
-        "<out>/metrics/pareto/{reward}/{config_id}.json",
-    log:
-        "<out>/logs/sweep_pareto/{reward}/{config_id}.log",
-    conda:
-        "../envs/core.yaml"
-    params:
-        seed=S.seed,
-        scale=S.scale,
-        code=ALIGN_CODE,
-    shell:
-        r"""
-        exec &> >(tee {log:q})
-        csrm pareto --samples {input.samples:q} --scores {input.scores:q} --judgements {input.judgements:q} \
-            --settings {input.settings:q} --metric-settings {input.metric_settings:q} --seed {params.seed} \
-            --config-id {wildcards.config_id} --reward {wildcards.reward} --scale {params.scale} --output {output:q}
         """

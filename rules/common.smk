@@ -11,7 +11,7 @@ from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
-from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.data.tables import at_hand, load_datasets, load_files, load_models, raw_id
 from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.provenance import code_digest
@@ -48,6 +48,9 @@ for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCH
     if missing:
         print(f"benchmark {name} is left out: data_root holds no {', '.join(missing)}", file=sys.stderr)
         del BENCHMARKS[name]
+JUDGE_SETS = [name for name in S.align.judge_data if at_hand(DATASETS[name], S.data_root)]
+for name in sorted({*S.align.judge_data} - {*JUDGE_SETS}):
+    print(f"the judge is not measured on {name}: data_root does not hold it", file=sys.stderr)
 # Items are also made of the validation split, to calibrate on; it is no result.
 # The clause probe (Table 7) has a table of its own.
 ITEM_SETS = {
@@ -80,13 +83,24 @@ ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
 # Data sets that only benchmarks read; `test`, `validation` and `pairs` are splits of the training sets.
 BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs", "validation"})
 OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
-TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
+TABLES = [
+    "table1",
+    "results",
+    "comparisons",
+    "summary",
+    "table2",
+    "table3",
+    *["table4"] * bool(OVERREFUSAL),
+    "table5",
+    "pareto",
+]
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values())
 TABLES += ["cosa"] * S.cosa.table
 TABLES += ["proposers"] * bool(S.augment.compared)
+TABLES += ["judge"] * bool(JUDGE_SETS)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
 # Models that differ in the number of categories that CCA draws from.
@@ -100,7 +114,10 @@ FIGURES = [
     "figure3",
     "figure4",
     "figure5",
+    *["overoptimisation"] * bool(S.align.checkpoints),
 ]
+# How policies are trained, and what those kept before the end of it are called.
+ALIGNED = [name for algorithm in S.align.algorithms for name in (algorithm, *S.align.kept(algorithm))]
 
 
 def either(names):
@@ -119,8 +136,8 @@ wildcard_constraints:
     lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
     guard="|".join(GUARDS),
-    config_id="|".join(S.align.configs),
-    algorithm="|".join(S.align.algorithms),
+    config_id=either(S.align.runs()),
+    algorithm=either(ALIGNED),
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
     stage="before|after",
@@ -139,8 +156,8 @@ def scorer(model_id):
 
 
 def train_slice(model_id):
-    """Training settings of a scored language model: its variant's, or the run's for the zero-shot backbone."""
-    return f"{S.outdir}/config/train.yaml" if model_id == "zero-shot" else variant_slice(S.outdir, model_id)
+    """Training settings of a scored model: its variant's, or the run's for the zero-shot backbone and baselines."""
+    return variant_slice(S.outdir, model_id) if model_id in VARIANTS else f"{S.outdir}/config/train.yaml"
 
 
 def raw_inputs(dataset_id):

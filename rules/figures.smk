@@ -1,7 +1,7 @@
 # Purpose: tables and figures, each from the metrics it shows.
 # Inputs:  <out>/metrics/, <out>/items/, <out>/scores/, <out>/augmented/<draw>/, <out>/models/csrm/*/log.jsonl
 # Outputs: <out>/tables/<table>.{csv,md}, <out>/figures/<figure>.{pdf,png,csv}
-REPORT_CODE = code_digest("report", "bench/registry.py")
+REPORT_CODE = code_digest("report", "bench/registry.py", "align/hypervolume.py")
 EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=SCORED, benchmark=BENCHMARKS)
 COMPARISONS = expand(
     "<out>/metrics/compare/{model}/{other}/{benchmark}.json", model=REFERENCE, other=SCORED[1:], benchmark=BENCHMARKS
@@ -15,11 +15,22 @@ ALIGNMENTS = expand(
     reward=S.align.rewards,
     config_id=S.align.configs,
 )
+# The first reward's policies against those of each other.
+POLICIES = expand(
+    "<out>/metrics/align/compare/{algorithm}/{reward}/{other}/{config_id}.json",
+    algorithm=S.align.algorithms,
+    reward=S.align.rewards[0],
+    other=S.align.rewards[1:],
+    config_id=S.align.configs,
+)
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
+CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in ALIGNMENTS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
-    "table5": ALIGNMENTS,
+    "table5": [*ALIGNMENTS, *POLICIES],
+    "pareto": SWEEPS,
+    "judge": ["<out>/metrics/judge.json"],
     "table7": CLAUSES,
     "calibration": CALIBRATIONS,
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),
@@ -263,4 +274,28 @@ rule plot_reliability:
         exec &> >(tee {log:q})
         csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
             --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+        """
+
+
+rule plot_checkpoints:
+    """Over-optimisation: reward, safety, helpfulness and CoSA-Score along the training of each policy."""
+    input:
+        CURVES,
+    output:
+        report(
+            multiext("<out>/figures/overoptimisation", ".pdf", ".png", ".csv"),
+            caption="../workflow/report/overoptimisation.rst",
+            category="Figures",
+        ),
+    log:
+        "<out>/logs/plot_checkpoints.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        prefix=f"{S.outdir}/figures/overoptimisation",
+        code=REPORT_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm figure --figure overoptimisation --metrics {input:q} --output-prefix {params.prefix}
         """

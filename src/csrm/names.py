@@ -24,12 +24,12 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
 
     Raises:
         ValueError: for an unknown name; the message gives the setting, the name and the known ones. For an address
-            of a server that cannot be used.
+            of a server that cannot be used. For a further seed that is none.
         FileNotFoundError: if `data_root` is no folder.
     """
     folder, score, align = Path(config_dir), settings.score, settings.align
     models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
-    rewards = [*variants, "zero-shot"]
+    rewards = [*variants, "zero-shot", *BASELINES]
     configs = [path.stem for path in (folder / "safety_configs").glob("*.yaml")]
     for setting, names, known in (
         ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, models),
@@ -46,8 +46,11 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.configs", align.configs, configs),
         ("align.rewards", align.rewards, rewards),
         ("align.swept", align.swept, rewards),
+        ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),
     ):
         _check(setting, names, known)
+    if settings.seed in align.seeds:
+        raise ValueError(f"align.seeds {align.seeds} hold the run's own seed {settings.seed}: name further ones only")
     if score.backend == "openai":
         server_address(score, "csrm")
     if settings.data_root and not Path(settings.data_root).is_dir():

@@ -45,7 +45,9 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ),
         ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
-        ({"align": {"swept": ["minilm-lr"]}}, r"align.swept \['minilm-lr'\]"),
+        ({"align": {"swept": ["minilm"]}}, r"align.swept \['minilm'\] .*minilm-lr-no-config"),
+        ({"align": {"judge_data": ["xstest"]}}, r"align.judge_data \['xstest'\] .*xstest-completions"),
+        ({"align": {"seeds": [1, 0]}}, r"align.seeds \[1, 0\] hold the run's own seed 0: name further ones only"),
     ],
 )
 def test_a_misspelled_name_is_answered_with_the_known_ones(overrides: dict[str, Any], message: str) -> None:

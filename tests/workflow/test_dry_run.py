@@ -57,6 +57,16 @@ def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) 
     assert "results/augmented/csrm-bank-10/cca.jsonl" in printed and "--llm results/models/backbone" in printed
 
 
+def test_a_baseline_is_a_reward_offline_and_online(copy: Path) -> None:
+    option = "align={rewards: [csrm, minilm-lr-no-config], algorithms: [dpo, reinforce], configs: [no-pets]}"
+    target = "results/tables/table5.md"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", option)
+    jobs = planned(printed)
+    assert jobs["score_responses_baseline"] == jobs["score_responses"] == 1 and jobs["compare_policies"] == 2
+    online = "--baseline minilm-lr-no-config --baseline-encoder data/raw/minilm --fitted results/models/baselines/"
+    assert f"{online}minilm-lr-no-config.joblib" in printed and "--model results/models/csrm/csrm" in printed
+
+
 @pytest.mark.parametrize(
     ("dataset", "folder"), [("cosapien", "microsoft/CoSApien"), ("xstest-completions", "paul-rottger/xstest")]
 )

@@ -10,7 +10,7 @@ import pytest
 from workflow_tools import SNAPSHOTS, Finished, derived_rules, planned, rule_blocks, run, snakemake
 
 SMOKE = ("--config", "scale=smoke")
-# Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, no further seeds.
+# Rules of what smoke does not have: nothing to fetch, no response pairs, no topics, no guards, one seed, one reward.
 NOT_IN_SMOKE = {
     "fetch_raw",
     "answer_topics",
@@ -18,9 +18,10 @@ NOT_IN_SMOKE = {
     "augment_pairs",
     "score_guard",
     "evaluate_seeds",
+    "compare_policies",
     "plot_variety",
 }
-FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5")
+FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
 TABLES = (
     "table1",
     "results",
@@ -32,6 +33,8 @@ TABLES = (
     "table5",
     "table7",
     "proposers",
+    "pareto",
+    "judge",
 )
 
 
@@ -61,8 +64,8 @@ def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
 
 def test_every_model_has_a_manifest(smoke: Finished) -> None:
     folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
-    # The backbone, two variants, and adapters of a policy: three algorithms, two stages of CoSAlign.
-    assert len(folders) == 8
+    # The backbone, two variants, a policy and its checkpoint under three algorithms, two stages of CoSAlign.
+    assert len(folders) == 11
     assert [p for p in folders if not (p / "manifest.json").is_file()] == []
 
 
@@ -153,6 +156,20 @@ def test_a_further_seed_trains_each_variant_once_more_and_nothing_else(smoke: Fi
     assert document["models"] == ["csrm-no-sa", "csrm-no-sa+seed-1"]
     assert len(document["metrics"]["auroc"]["difference"]["by_seed"]) == 2
     assert "Nothing to be done" in snakemake(smoke.copy, "--dry-run", *SMOKE)
+
+
+def test_further_seeds_and_rewards_of_alignment_reach_table_5(smoke: Finished) -> None:
+    changed = [*SMOKE, "align={seeds: [6], rewards: [csrm, zero-shot], algorithms: [reinforce]}"]
+    target = "results/smoke/tables/table5.csv"
+    snakemake(smoke.copy, target, *changed)
+    text = (smoke.copy / target).read_text(encoding="utf-8")
+    names = ("csrm minus zero-shot (REINFORCE++)", "zero-shot (REINFORCE++)")
+    assert all(f"{name}, mean of 2 seeds" in text for name in names)
+    samples = [smoke.results / "align" / run / "before" / "train.jsonl" for run in ("no-alcohol", "no-alcohol+seed-6")]
+    assert samples[0].read_bytes() != samples[1].read_bytes()
+    manifest = json.loads(samples[1].with_name("train.jsonl.manifest.json").read_text(encoding="utf-8"))
+    assert manifest["seed"] == 6
+    snakemake(smoke.copy, *SMOKE)
 
 
 def test_a_smaller_bank_is_drawn_trained_and_plotted(smoke: Finished) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from csrm.configs.safety_config import SafetyConfig
-from csrm.files import read_rows, write_json, write_rows
+from csrm.files import read_rows, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
-from csrm.settings import AlignSettings, MetricSettings, PairAlgorithm, SamplingSettings, read_slice
+from csrm.settings import AlignSettings, PairAlgorithm, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
     from csrm.align.prompts import Pool
-    from csrm.align.schema import Judgement, Sample
+    from csrm.align.schema import Sample
 
 FLAGS: dict[str, dict[str, Any]] = {
     "--safety-config": {"type": Path, "required": True, "help": "configuration (YAML, JSON or text)"},
@@ -24,6 +24,13 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--scores": {"type": Path, "required": True, "help": "scores of the preference items"},
     "--encoder": {"type": Path, "required": True, "help": "sentence encoder folder, or `hash`"},
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
+}
+
+CHECKPOINTS: dict[str, Any] = {
+    "type": Path,
+    "nargs": "*",
+    "default": [],
+    "help": "folders for the adapter at equally spaced steps before the end",
 }
 
 ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation", "reinforce": "REINFORCE++"}
@@ -48,25 +55,20 @@ def register(commands: Any) -> None:
     train.add_argument("--algorithm", choices=get_args(PairAlgorithm), required=True, help="how the pairs are learnt")
     train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
     train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    train.add_argument("--checkpoints", **CHECKPOINTS)
     online_flags = ["--policy", "--prompts", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
     online = _add(commands, "train-policy-online", run_train_online, online_flags)
-    online.add_argument("--model", required=True, help="reward model folder")
+    source = online.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", help="reward model folder")
+    source.add_argument("--baseline", help="a line of csrm.bench.baselines.BASELINES as the reward")
+    online.add_argument("--fitted", type=Path, help="file of `csrm fit-baseline`; for a trained baseline")
+    online.add_argument("--baseline-encoder", help="model folder or `hash`; for the MiniLM baselines")
     online.add_argument("--score-settings", type=Path, required=True, help="slice of the scoring settings")
     online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
+    online.add_argument("--checkpoints", **CHECKPOINTS)
     judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
-    evaluate = _add(commands, "evaluate-policy", run_evaluate, ["--settings", "--seed", "--output"])
-    for side in ("before", "after"):
-        evaluate.add_argument(f"--judgements-{side}", type=Path, required=True, help="judgements of `csrm judge`")
-    evaluate.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
-    pareto = _add(commands, "pareto", run_pareto, ["--samples", "--scores", "--settings", "--seed", "--output"])
-    pareto.add_argument("--judgements", type=Path, required=True, help="judgements of the same samples")
-    pareto.add_argument("--metric-settings", type=Path, help="the metrics slice (default settings if absent)")
-    for parser in (evaluate, pareto):
-        parser.add_argument("--config-id", required=True, help="recorded in the result")
-        parser.add_argument("--reward", required=True, help="recorded in the result")
-        parser.add_argument("--scale", required=True, help="recorded in the result")
 
 
 def run_prompts(options: argparse.Namespace) -> None:
@@ -177,11 +179,17 @@ def run_train(options: argparse.Namespace) -> None:
 
     settings = _settings(options)
     inputs = {"policy": options.policy, "preferences": options.preferences}
-    options.output.mkdir(parents=True, exist_ok=True)
-    with recording([options.output], inputs, settings, options.seed) as notes:
+    with recording(_folders(options), inputs, settings, options.seed) as notes:
         pairs = read_rows(options.preferences, Preference)
         trained = train_policy(
-            options.policy, pairs, options.algorithm, settings, options.seed, options.scratch, options.output
+            options.policy,
+            pairs,
+            options.algorithm,
+            settings,
+            options.seed,
+            options.scratch,
+            options.output,
+            checkpoints=options.checkpoints,
         )
         write_rows(options.output / "log.jsonl", trained.log)
         notes.update(trained.notes, algorithm=options.algorithm)
@@ -197,14 +205,22 @@ def run_train_online(options: argparse.Namespace) -> None:
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
-    names = ("policy", "prompts", "safety_config", "encoder", "model", "score_settings", "train_settings")
-    options.output.mkdir(parents=True, exist_ok=True)
-    with recording([options.output], _existing(options, *names), settings, options.seed) as notes:
-        judge = CSRM.open(options.model, score, train.section_order, train.verbalizer)
+    names = ["policy", "prompts", "safety_config", "encoder", "score_settings", "train_settings"]
+    names += [name for name in ("model", "fitted") if getattr(options, name)]
+    with recording(_folders(options), _existing(options, *names), settings, options.seed) as notes:
+        judge = _baseline(options) or CSRM.open(options.model, score, train.section_order, train.verbalizer)
         reward = OnlineReward(judge, config, load_encoder(options.encoder), settings.sweep_slope)
         prompts = read_rows(options.prompts, PromptRow)
         trained = train_reinforce(
-            options.policy, prompts, config, reward, settings, options.seed, options.scratch, options.output
+            options.policy,
+            prompts,
+            config,
+            reward,
+            settings,
+            options.seed,
+            options.scratch,
+            options.output,
+            checkpoints=options.checkpoints,
         )
         write_rows(options.output / "log.jsonl", trained.log)
         notes.update(trained.notes, algorithm="reinforce")
@@ -225,45 +241,6 @@ def run_judge(options: argparse.Namespace) -> None:
         notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
 
 
-def run_evaluate(options: argparse.Namespace) -> None:
-    """Metrics before and after alignment."""
-    from csrm.align.metrics import compare
-
-    settings = read_slice(options.settings, MetricSettings)
-    inputs = _existing(options, "judgements_before", "judgements_after")
-    with recording([options.output], inputs, settings, options.seed):
-        before, after = _judgements(options.judgements_before), _judgements(options.judgements_after)
-        result = compare(before, after, settings, options.seed)
-        write_json(
-            options.output,
-            {
-                **_identity(options),
-                "algorithm": ALGORITHMS[options.algorithm],
-                "seed": options.seed,
-                "level": settings.level,
-                **result,
-            },
-        )
-
-
-def run_pareto(options: argparse.Namespace) -> None:
-    """Sweep the offset of the safety logits (Figure 4)."""
-    from csrm.align.pareto import sweep
-
-    settings = _settings(options)
-    metrics = (
-        read_slice(options.metric_settings, MetricSettings)
-        if options.metric_settings
-        else MetricSettings.model_validate({})
-    )
-    inputs = _existing(options, "samples", "scores", "judgements")
-    slices = {"align": settings.model_dump(mode="json"), "metrics": metrics.model_dump(mode="json")}
-    with recording([options.output], inputs, slices, options.seed):
-        samples, judgements = _samples(options.samples), _judgements(options.judgements)
-        result = sweep(samples, read_rows(options.scores, ScoreRow), judgements, settings, metrics, options.seed)
-        write_json(options.output, {**_identity(options), "level": metrics.level, **result})
-
-
 def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:
     parser = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
     for flag in flags:
@@ -272,6 +249,31 @@ def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool 
         parser.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     parser.set_defaults(run=run)
     return parser
+
+
+def _baseline(options: argparse.Namespace) -> Any:
+    """The baseline that is the reward, or None."""
+    from csrm.align.baseline_judge import BaselineJudge
+    from csrm.augment.encoder import load_encoder
+    from csrm.bench.baselines import Tools, get_baseline
+    from csrm.bench.probes import load
+
+    if not options.baseline:
+        return None
+    encodes = get_baseline(options.baseline).encoder and options.baseline_encoder
+    tools = Tools(
+        encoder=load_encoder(options.baseline_encoder) if encodes else None,
+        fitted=load(options.fitted) if options.fitted else None,
+    )
+    return BaselineJudge(options.baseline, tools)
+
+
+def _folders(options: argparse.Namespace) -> list[Path]:
+    """The folders that a trainer writes adapters to, made."""
+    folders = [options.output, *options.checkpoints]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folders
 
 
 def _settings(options: argparse.Namespace) -> AlignSettings:
@@ -283,12 +285,6 @@ def _samples(path: Path) -> "list[Sample]":
     from csrm.align.schema import Sample
 
     return read_rows(path, Sample)
-
-
-def _judgements(path: Path) -> "list[Judgement]":
-    from csrm.align.schema import Judgement
-
-    return read_rows(path, Judgement)
 
 
 def _counts(samples: "list[Sample]") -> dict[str, int]:
@@ -304,7 +300,3 @@ def _existing(options: argparse.Namespace, *names: str) -> dict[str, Path]:
     """Inputs of a command; the encoder `hash` is no file."""
     paths = {name: getattr(options, name) for name in names}
     return {name: path for name, path in paths.items() if not (name == "encoder" and str(path) == "hash")}
-
-
-def _identity(options: argparse.Namespace) -> dict[str, str]:
-    return {"config": options.config_id, "reward": options.reward, "scale": options.scale}

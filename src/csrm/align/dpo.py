@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csrm.align.adapter import arguments, lora, save_adapter
+from csrm.align.checkpoints import keep_checkpoints
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
@@ -75,8 +76,9 @@ def train_policy(
     scratch: str | Path,
     output: str | Path,
     dtype: Dtype = "auto",
+    checkpoints: Sequence[Path] = (),
 ) -> Trained:
-    """Train a LoRA adapter and save it (safetensors) in `output`.
+    """Train a LoRA adapter and save it (safetensors) in `output`, and on the way, equally spaced, in `checkpoints`.
 
     Raises:
         ValueError: if no pair is usable, or the policy differs from its reference before the first step.
@@ -91,6 +93,7 @@ def train_policy(
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=attention)
     with completion_positions_only():
         trainer = _trainer(model, tokenizer, data.rows, algorithm, settings, seed, scratch)
+        steps = keep_checkpoints(trainer, checkpoints)
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
     if abs(log[0]["margin"]) > MARGIN_TOLERANCE:
@@ -99,6 +102,8 @@ def train_policy(
     notes = {
         "pairs": len(data.rows),
         "pairs_too_long": data.too_long,
+        "updates": len(log),
+        "checkpoints": steps,
         "initial_loss": log[0]["loss"],
         "final_loss": log[-1]["loss"],
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),

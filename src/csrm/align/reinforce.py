@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from csrm.align import attention
 from csrm.align.adapter import arguments, lora, save_adapter
 from csrm.align.advantages import Sizes, advantages, sizes
+from csrm.align.checkpoints import keep_checkpoints
 from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, completion_positions_only
 from csrm.align.generate import Generation, Sampling, generate
 from csrm.align.policy import Dtype, Policy, chat, end_id, fast_dtype, load_tokenizer, prompt_ids
@@ -62,8 +63,9 @@ def train_reinforce(
     scratch: str | Path,
     output: str | Path,
     dtype: Dtype = "auto",
+    checkpoints: Sequence[Path] = (),
 ) -> Trained:
-    """Train a LoRA adapter with REINFORCE++ and save it (safetensors) in `output`.
+    """Train a LoRA adapter with REINFORCE++ and save it (safetensors) in `output`, and on the way in `checkpoints`.
 
     The policy sees each prompt with the configuration as system message. Responses that reach `max_new_tokens` get no
     end token, and their reward is that of the cut text.
@@ -77,6 +79,7 @@ def train_reinforce(
         ValueError: if no prompt is usable, a reward is not finite, or the first policy differs from its reference.
     """
     trainer, left = build_trainer(policy, prompts, config, reward, settings, seed, scratch, dtype)
+    steps = keep_checkpoints(trainer, checkpoints)
     with completion_positions_only():
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
@@ -87,6 +90,7 @@ def train_reinforce(
     notes = {
         **left,
         "updates": len(log),
+        "checkpoints": steps,
         "responses": len(sampled) * trainer.args.generation_batch_size,
         "initial_reward": sampled[0]["reward"],
         "final_reward": sampled[-1]["reward"],

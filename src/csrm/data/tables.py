@@ -117,6 +117,12 @@ def in_place(dataset: Dataset, data_root: str | Path | None) -> Path | None:
     return None
 
 
+def at_hand(dataset: Dataset, data_root: str | Path | None) -> bool:
+    """Whether a set can be read or fetched: those that nothing can fetch must lie below `data_root`."""
+    folder = in_place(dataset, data_root)
+    return dataset.source not in ("mirror", "own") or (folder is not None and folder.is_dir())
+
+
 def raw_id(dataset: Dataset, data_root: str | Path | None = None) -> str | None:
     """Name of the folder below `data/raw` that `csrm prepare` reads, or None when it needs no fetch.
 

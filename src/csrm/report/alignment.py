@@ -1,17 +1,11 @@
-"""Table 5 (alignment before and after) and Figure 4 (Pareto sweep), from the documents of `csrm.align`."""
+"""Table 5 (alignment before and after), from the documents of `csrm.align`."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csrm.report.cells import Cell, side_by_side, to_csv
-from csrm.report.figures import error_bars
 from csrm.report.published import Published, footnote, select
-from csrm.report.style import PUBLISHED_COLOUR, look, ordered
 from csrm.report.tables import MODELS, NOTE
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 Document = Mapping[str, Any]
 
@@ -29,36 +23,35 @@ DOMAINS = {
 NOT_COMPARABLE = "other policy, prompts, algorithm and judge; the paper does not name its judge"
 EXPLAINED = (
     "`safety` is the share of compliant responses, `helpfulness_0_5` is on 0-5, `cosa_product_0_5` is mean(s h) with s "
-    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA)."
+    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA). "
+    "`minus` lines are differences on the same resampled prompts: an interval that contains 0 shows none. Means over "
+    "seeds (of sampled responses, pairs, training, answers; one set of prompts) have intervals over prompts and seeds."
 )
-
-AXES = ("safety", "helpfulness")
-ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 def is_comparison(document: Document) -> bool:
-    """Whether a document compares generations before and after alignment."""
-    return "anchors" in document and "all" in document
-
-
-def is_sweep(document: Document) -> bool:
-    """Whether a document holds the points of a Pareto sweep."""
-    return "points" in document and "slope" in document
+    """Whether a document compares generations before and after alignment, or policies of two rewards."""
+    return ("anchors" in document and "all" in document) or document.get("kind") == "policies"
 
 
 def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
     """Safety, helpfulness and CoSA before and after alignment, and the printed Tables 5 and 8, as (CSV, Markdown)."""
     cells: list[Cell] = []
     seen = set()
-    for document in documents:
-        config, reward, parts = document["config"], document["reward"], document["all"]
+    for document in sorted(documents, key=lambda one: "other" in one):
+        if "other" in document:
+            cells += _policies(document)
+            continue
+        config, parts, means = document["config"], document["all"], document.get("over_seeds")
         if config not in seen:
             seen.add(config)
             cells += _cells(document, BEFORE, parts["before"])
+            cells += _seed_cells(document, BEFORE, means["before"]) if means else []
             cells += _anchors(document)
-        model = f"{reward} ({document['algorithm']})"
-        cells += _cells(document, model, parts["after"])
-        cells += _cells(document, f"{model}, after minus before", parts["difference"])
+        model = f"{document['reward']} ({document['algorithm']})"
+        for name, part in ((model, "after"), (f"{model}, after minus before", "difference")):
+            cells += _cells(document, name, parts[part])
+            cells += _seed_cells(document, name, means[part]) if means else []
     cells.sort(key=lambda cell: cell.benchmark)
     cells += published_cells()
     return to_csv(cells, Cell._fields), side_by_side(TITLE, f"{NOTE} {EXPLAINED}", cells)
@@ -75,6 +68,25 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
         cells.append(cell)
     return cells
+
+
+def _policies(document: Document) -> list[Cell]:
+    """One reward's policy minus another's, of the run's seed or as a mean over seeds."""
+    algorithm = document["algorithm"]
+    model = f"{document['reward']} minus {document['other']} ({algorithm})"
+    if len(document["seeds"]) > 1:
+        return _seed_cells(document, model, document["difference"])
+    return _cells(document, model, document["difference"])
+
+
+def _seed_cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
+    """Means over seeds, with the value of each seed and their standard deviation as the reason."""
+    seeds = ", ".join(map(str, document["seeds"]))
+    told = {m: " ".join(f"{value:.3f}" for value in found[m]["by_seed"]) for m in METRICS}
+    return [
+        cell._replace(seed=None, reason=f"seeds {seeds}: {told[cell.metric]} (sd {found[cell.metric]['sd']:.3f})")
+        for cell in _cells(document, f"{model}, mean of {len(document['seeds'])} seeds", found)
+    ]
 
 
 def _anchors(document: Document) -> list[Cell]:
@@ -143,74 +155,3 @@ def published_cells() -> list[Cell]:
         )
         cells.append(cell)
     return sorted(cells, key=lambda cell: cell.benchmark)
-
-
-def sweep_table(documents: Sequence[Document]) -> "pd.DataFrame":
-    """The points of all sweeps and of the paper's Figure 4, one row a point.
-
-    Raises:
-        ValueError: if there is no sweep among the documents.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for document in documents:
-        for point in document["points"]:
-            row = {"config": document["config"], "reward": document["reward"], "offset": point["offset"]}
-            for name, metric in (("safety", "safety"), ("helpfulness", "helpfulness_0_5")):
-                found = point[metric]
-                row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
-            rows.append({**row, "n": point["safety"]["n"], "source": f"measured@{document['scale']}"})
-    if not rows:
-        raise ValueError("no Pareto sweep among the inputs")
-    table = pd.DataFrame(rows).sort_values(["config", "reward", "offset"], ignore_index=True)
-    return pd.concat([table, published_sweep()], ignore_index=True)
-
-
-def published_sweep() -> "pd.DataFrame":
-    """The points of the paper's Figure 4, as read off the figure."""
-    import pandas as pd
-
-    points: dict[tuple[str, str], dict[str, Any]] = {}
-    for fact in select("Fig. 4"):
-        reward, _, point = fact.row.partition(" (point ")
-        head = {"config": fact.dataset, "reward": reward, "point": float(point.rstrip(")")), "source": fact.source}
-        points.setdefault((reward, point), head)[fact.metric.lower()] = fact.value
-    return pd.DataFrame(list(points.values()))
-
-
-def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """Figure 4: safety against helpfulness per reward; one panel a configuration, the printed points in grey.
-
-    A point's number is the offset (nats) that was added to the reward.
-    """
-    own, printed = table[table["source"] != "published"], table[table["source"] == "published"]
-    configs, rewards = sorted(set(own["config"])), ordered(list(own["reward"]))
-    looks = look(rewards)
-    size = (0.8 + 2.5 * (len(configs) + 1), 2.7)
-    figure, axes = plt.subplots(1, len(configs) + 1, figsize=size, squeeze=False)
-    for axis, config in zip(axes[0], configs, strict=False):
-        for reward in rewards:
-            rows = own[(own["config"] == config) & (own["reward"] == reward)]
-            axis.errorbar(rows["safety"], rows["helpfulness"], label=reward, **_bars(rows), **looks[reward])
-            for point, same in rows.groupby(["safety", "helpfulness"]):
-                text = ", ".join(f"{offset:+g}" for offset in same["offset"])
-                place = {"textcoords": "offset points", "xytext": (3, 3), "fontsize": "x-small"}
-                axis.annotate(text, point, color=looks[reward]["color"], **place)
-        sizes = "–".join(str(n) for n in sorted({int(n) for n in own[own["config"] == config]["n"]}))
-        axis.set(title=f"{config}\n(measured, n={sizes} a point)", xlabel="safety")
-        axis.legend()
-    last = axes[0, -1]
-    for (name, rows), marker in zip(printed.groupby("reward", sort=True), "osD", strict=False):
-        style = {"color": PUBLISHED_COLOUR, "marker": marker, "linewidth": 1.0}
-        last.plot(rows["safety"], rows["helpfulness"], label=str(name), **style)
-    last.set(title="Arab publisher (published,\nother policy and judge)", xlabel="safety")
-    last.legend()
-    axes[0, 0].set_ylabel("helpfulness, 0–5")
-    return figure
-
-
-def _bars(rows: "pd.DataFrame") -> dict[str, Any]:
-    names = {f"{axis}{end}": new for axis in ("safety", "helpfulness") for end, new in ENDS.items()}
-    x, y = (rows[[c for c in rows if str(c).startswith(axis)]].rename(columns=names) for axis in AXES)
-    return {"xerr": error_bars(x), "yerr": error_bars(y), "elinewidth": 0.6, "capsize": 1.5}

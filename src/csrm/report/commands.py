@@ -27,8 +27,10 @@ TABLES = (
     "seeds",
     "severity",
     "cosa",
+    "pareto",
+    "judge",
 )
-FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
+FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness", "overoptimisation")
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
 KINDS = {
@@ -39,6 +41,8 @@ KINDS = {
     "proposers": "proposers",
     "seeds": "seeds",
     "cosa": "cosa",
+    "pareto": "sweep",
+    "judge": "judge",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -56,7 +60,9 @@ def register(subparsers: Subparsers) -> None:
     table.set_defaults(run=run_table)
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
-    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4")
+    figure.add_argument(
+        "--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4, overoptimisation"
+    )
     figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
     figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
     figure.add_argument(
@@ -110,7 +116,19 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, cosa, proposers, seeds, severity, summary, tables
+    from csrm.report import (
+        alignment,
+        calibration,
+        clauses,
+        cosa,
+        judge,
+        pareto,
+        proposers,
+        seeds,
+        severity,
+        summary,
+        tables,
+    )
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -122,6 +140,8 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "seeds": seeds.seed_table,
         "severity": severity.severity_table,
         "cosa": cosa.cosa_table,
+        "pareto": pareto.area_table,
+        "judge": judge.judge_table,
     }
     if options.table in plain:
         return plain[options.table](documents)
@@ -157,26 +177,27 @@ def _documents(paths: list[Path], kind: str, scale: str | None = None) -> list[d
 
 
 def _kind(document: dict[str, Any]) -> str:
-    from csrm.report import alignment
+    from csrm.report import alignment, pareto
 
     if alignment.is_comparison(document):
         return "alignment"
-    return "sweep" if alignment.is_sweep(document) else str(document.get("kind"))
+    return "sweep" if pareto.is_sweep(document) else str(document.get("kind"))
 
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import alignment, figures, recall, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, recall, reliability, variety
     from csrm.report.style import save, styled
 
     draw = {
         "figure3": recall.draw_recall,
-        "figure4": alignment.draw_sweep,
+        "figure4": pareto.draw_sweep,
         "figure5": reliability.draw_reliability,
         "configurability": figures.draw_configurability,
         "variety": variety.draw_variety,
         "training": figures.draw_training,
         "strictness": figures.draw_strictness,
+        "overoptimisation": checkpoints.draw_curves,
     }[options.figure]
     outputs = _outputs(options.output_prefix, "pdf", "png", "csv")
     with provenance.recording(outputs, _figure_inputs(options), {"figure": options.figure}, options.seed):
@@ -207,7 +228,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import alignment, figures, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, reliability, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -219,8 +240,10 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         documents = _documents(options.metrics, "evaluation")
         categories = _categories(options.statistics, [document["model"] for document in documents])
         return variety.variety_table(documents, _benchmarks(options.config_dir), categories)
+    if options.figure == "overoptimisation":
+        return checkpoints.curve_table(_documents(options.metrics, "checkpoints"))
     if options.figure == "figure4":
-        return alignment.sweep_table(_documents(options.metrics, "sweep"))
+        return pareto.sweep_table(_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}
     scores = [(path.parent.name, path.stem, files.read_rows(path, ScoreRow)) for path in sorted(options.scores)]
     unknown = sorted({benchmark for _, benchmark, _ in scores} - items.keys())

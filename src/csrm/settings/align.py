@@ -1,11 +1,12 @@
 """Settings of sampling and of downstream alignment."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from csrm.settings.base import Section, Share
 from csrm.settings.data import LLMSettings
+from csrm.settings.train import SEED_MARK
 
 
 class SamplingSettings(Section):
@@ -15,6 +16,9 @@ class SamplingSettings(Section):
     temperature: float = Field(0.8, gt=0)
     top_p: float = Field(0.95, gt=0, le=1)
 
+
+CHECKPOINT_MARK = "+checkpoint-"
+"""Between an algorithm and the number of a policy kept before its training ended: `dpo+checkpoint-1`."""
 
 PairAlgorithm = Literal["dpo", "reward-distillation"]
 Algorithm = Literal[PairAlgorithm, "reinforce"]
@@ -35,12 +39,11 @@ class ReinforceSettings(Section):
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
-    selection = frozenset({"configs", "rewards", "algorithms", "swept"})
+    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints", "seeds"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
-    rewards: list[str] = Field(["csrm"], min_length=1, description="models whose reward aligns a policy")
+    rewards: list[str] = Field(["csrm"], min_length=1, description="models or baselines whose reward aligns a policy")
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
-    swept: list[str] = Field(["csrm", "zero-shot"], description="models whose reward is swept in Figure 4")
     prompts: Literal["written", "generated"] = Field(
         "written",
         description="the project's own prompts by topic, or what `align.llm` writes for each category",
@@ -48,6 +51,19 @@ class AlignSettings(SamplingSettings):
     per_category: int = Field(20, ge=1, description="generated prompts of either side of a category")
     similarity: Share = Field(0.9, description="generated prompts at least this similar to an earlier one are left out")
     llm: LLMSettings = LLMSettings()
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [], description="further seeds that each policy is sampled, trained and tested with, for means over seeds"
+    )
+    swept: list[str] = Field(["csrm", "zero-shot"], description="models or baselines whose reward is swept in Figure 4")
+    judge_data: list[str] = Field(
+        ["pyrit-refusal"],
+        description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",
+    )
+    checkpoints: int = Field(
+        0,
+        ge=0,
+        description="policies kept along training, the last at its end, for a curve of over-optimisation (0: none)",
+    )
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
     test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
@@ -65,3 +81,25 @@ class AlignSettings(SamplingSettings):
     def optimiser(self, steps: int) -> dict[str, Any]:
         """Arguments of the trainer: AdamW, linear decay after a warm-up of a tenth."""
         return {"optim": "adamw_torch", "warmup_steps": steps // 10, "lr_scheduler_type": "linear"}
+
+    def runs(self) -> dict[str, tuple[str, int | None]]:
+        """Every run of alignment -> its configuration and its further seed (None: the run's): `no-pets+seed-1`."""
+        own: dict[str, tuple[str, int | None]] = {config: (config, None) for config in self.configs}
+        return own | {f"{c}{SEED_MARK}{seed}": (c, seed) for seed in self.seeds for c in self.configs}
+
+    def runs_of(self, config: str) -> list[str]:
+        """The runs of one configuration, that with the run's seed first."""
+        return [name for name, (own, _) in self.runs().items() if own == config]
+
+    def kept(self, algorithm: str) -> list[str]:
+        """What an algorithm's policies before the end of training are called."""
+        return [f"{algorithm}{CHECKPOINT_MARK}{n}" for n in range(1, self.checkpoints)]
+
+    @model_validator(mode="after")
+    def _enough_steps(self) -> "AlignSettings":
+        if self.checkpoints > self.steps:
+            raise ValueError(
+                f"align.checkpoints {self.checkpoints} must not exceed align.steps {self.steps}: "
+                "keep fewer policies, or train longer"
+            )
+        return self

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csrm.align.commands import register
+from csrm.align import commands, evaluation_commands
 from csrm.files import read_dicts, read_json, write_rows
 
 Run = Callable[..., None]
@@ -17,7 +17,7 @@ Run = Callable[..., None]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    align = {"train_prompts": 4, "test_prompts": 4, "max_new_tokens": 6, "steps": 1, "batch_pairs": 2, "lora_rank": 2}
+    align = {"train_prompts": 4, "test_prompts": 4, "max_new_tokens": 6, "steps": 2, "batch_pairs": 2, "lora_rank": 2}
     Path("align.yaml").write_text(json.dumps(align), encoding="utf-8")
     Path("metrics.yaml").write_text('{"bootstrap": 20}', encoding="utf-8")
     config = "{name: no-alcohol, categories: [{name: Alcohol, key: alcohol}]}"
@@ -25,7 +25,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def call(*arguments: Any) -> None:
         parser = argparse.ArgumentParser()
-        register(parser.add_subparsers(required=True))
+        subparsers = parser.add_subparsers(required=True)
+        commands.register(subparsers)
+        evaluation_commands.register(subparsers)
         options = parser.parse_args([str(a) for a in arguments])
         options.run(options)
 
@@ -58,8 +60,9 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
         "pairs.jsonl",
         *common,
     )
-    run(*train, "--scratch", "scratch", "--output", "adapter")
-    assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1]
+    run(*train, "--scratch", "scratch", "--checkpoints", "half", "--output", "adapter")
+    assert [row["step"] for row in read_dicts("adapter/log.jsonl")] == [1, 2]
+    assert read_json("half/manifest.json")["notes"]["checkpoints"] == [1]
     run(*sample, "--adapter", "adapter", "--prompts", "prompts/test.jsonl", "--output", "after.jsonl")
     for name in ("before", "after"):
         run("judge", "--generations", f"{name}.jsonl", *config, "--encoder", "hash", "--output", f"{name}-judged.jsonl")
@@ -80,10 +83,41 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     assert (result["config"], result["reward"], result["scale"]) == ("no-alcohol", "csrm", "smoke")
     assert result["algorithm"] == "Reward Distillation"
     assert result["all"]["before"]["safety"]["n"] == 16
+    two = ("--seeds", 0, 1, "--algorithm", "dpo", "--settings", "metrics.yaml", *identity)
+    sides = [(f"{side}-judged.jsonl",) * 2 for side in ("before", "after")]
+    run(
+        "evaluate-policy", "--judgements-before", *sides[0], "--judgements-after", *sides[1], *two, "--output", "s.json"
+    )
+    means = read_json("s.json")["over_seeds"]
+    assert (
+        means["after"]["safety"]["value"] == result["all"]["after"]["safety"]["value"] and result["over_seeds"] is None
+    )
+    compared = ("compare-policies", "--other", "zero-shot", *two, "--output", "c.json", "--judgements", *sides[1])
+    run(*compared, "--other-judgements", *sides[0])
+    found = read_json("c.json")
+    assert found["other"] == "zero-shot" and found["seeds"] == [0, 1]
+    assert found["difference"]["safety"]["value"] == pytest.approx(means["difference"]["safety"]["value"])
+    with pytest.raises(ValueError, match=r"1 files of judgements for the seeds \[0, 1\]"):
+        run(*compared, "--other-judgements", "before-judged.jsonl")
+    curve = ("evaluate-checkpoints", "--algorithm", "reward-distillation", "--adapter", "adapter", *identity)
+    curve += ("--align-settings", "align.yaml", "--settings", "metrics.yaml", "--output", "curve.json")
+    judged = ["before-judged.jsonl", "before-judged.jsonl", "after-judged.jsonl"]
+    scores = ["before-scores.jsonl"] * 3
+    run(*curve, "--judgements", *judged, "--scores", *scores)
+    points = read_json("curve.json")["curve"]
+    assert [(p["step"], p["kl"]) for p in points] == [(0, None), (1, None), (2, None)]
+    assert points[1]["since_start"]["reward"]["value"] == 0
+    with pytest.raises(ValueError, match="kept at 2 steps: give 3 --judgements and --scores, got 2 and 3"):
+        run(*curve, "--judgements", *judged[1:], "--scores", *scores)
     inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")
-    slices = ("--settings", "align.yaml", "--metric-settings", "metrics.yaml")
-    run("pareto", *inputs, *slices, *identity, "--output", "pareto.json")
-    assert [p["offset"] for p in read_json("pareto.json")["points"]] == [-4, -2, 0, 2, 4]
+    slices = ("--align-settings", "align.yaml", "--settings", "metrics.yaml")
+    others = ("--others", "same", "--other-scores", "before-scores.jsonl")
+    run("pareto", *inputs, *others, *slices, *identity, "--output", "pareto.json")
+    result = read_json("pareto.json")
+    assert [p["offset"] for p in result["points"]] == [-4, -2, 0, 2, 4]
+    assert 0 <= result["hypervolume"]["value"] <= 1 and result["hypervolume_minus"]["same"]["value"] == 0
+    with pytest.raises(ValueError, match="names 0 rewards, --other-scores 1"):
+        run("pareto", *inputs, *others[2:], *slices, *identity, "--output", "pareto.json")
 
 
 def test_answer_topics_writes_rows(run: Run, tiny_policy: Path) -> None:

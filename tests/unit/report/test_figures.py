@@ -11,7 +11,7 @@ import pytest
 
 from csrm import files
 from csrm.configs.safety_config import Category
-from csrm.report import alignment, commands, figures, recall, reliability, style
+from csrm.report import commands, figures, pareto, recall, reliability, style
 from csrm.report.style import styled
 from csrm.rows import Item, Message, ScoreRow
 
@@ -182,14 +182,16 @@ def test_panels_say_what_they_hold():
     steps = [{"variant": v, "step": 1, "curve": "loss_rm", "value": value} for v, value in (("x", 1.0), ("y", 0.0))]
     point = {"config": "c", "reward": "x", "source": "measured@demo", "n": 4, "safety": 0.5, "helpfulness": 3.0}
     point |= {f"{name}_{end}": 1.0 for name in ("safety", "helpfulness") for end in ("low", "high")}
+    point |= {"hypervolume": 0.3, "hypervolume_low": 0.2, "hypervolume_high": 0.4}
     own = [{**point, "offset": offset} for offset in (-2.0, 2.0)]
-    sweep = pd.concat([pd.DataFrame(own), alignment.published_sweep()], ignore_index=True)
+    sweep = pd.concat([pd.DataFrame(own), pareto.published_sweep()], ignore_index=True)
     with styled() as plt:
         ticks = figures.draw_configurability(plt, pd.DataFrame(rows)).axes[0].get_xticklabels()
         assert [tick.get_text() for tick in ticks] == ["seen\nn=9\n4–5 prompts", "unseen\n"]
         assert "not in y" in figures.draw_training(plt, pd.DataFrame(steps)).axes[0].get_title()
-        panel = alignment.draw_sweep(plt, sweep).axes[0]
+        panel = pareto.draw_sweep(plt, sweep).axes[0]
         assert "n=4 a point" in panel.get_title() and [text.get_text() for text in panel.texts] == ["-2, +2"]
+        assert panel.get_legend().get_texts()[0].get_text() == "x, HV 0.30 [0.20, 0.40]"
     assert [figures.dodge(i, 3, 0.6) for i in range(3)] == pytest.approx([-0.2, 0, 0.2])
 
 
@@ -212,6 +214,7 @@ def test_figure4(tmp_path):
         }
         points = [{"offset": offset, **point} for offset in (-2, 0, 2)]
         document = {"config": "no-alcohol", "reward": reward, "scale": "demo", "slope": 1.0, "points": points}
+        document["hypervolume"] = {"value": 0.4, "low": None, "high": None, "n_prompts": 4}
         paths.append(tmp_path / f"{reward}.json")
         files.write_json(paths[-1], document)
     rows = draw(tmp_path, "figure4", "--metrics", *paths)
@@ -229,3 +232,18 @@ def test_missing_inputs_are_named(tmp_path):
 def test_colours_are_fixed_by_model():
     assert style.look(["csrm"])["csrm"] == style.look(["zebra", "csrm"])["csrm"]
     assert style.ordered(["zebra", "zero-shot", "csrm", "csrm"]) == ["csrm", "zero-shot", "zebra"]
+
+
+def test_overoptimisation(tmp_path):
+    found = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 4, "n_prompts": 2}
+    quantities = ("reward", "safety", "helpfulness", "cosa_score", "log_odds", "total_reward", "helpfulness_0_5")
+    point = {**dict.fromkeys(quantities, found), "kl": None}
+    curve = [{**point, "step": 0}, {**point, "step": 6, "kl": 0.2, "since_start": dict.fromkeys(quantities, found)}]
+    paths = []
+    for algorithm in ("DPO", "REINFORCE++"):
+        head = {"kind": "checkpoints", "config": "no-alcohol", "reward": "csrm", "scale": "demo", "seed": 0}
+        paths.append(tmp_path / f"{algorithm}.json")
+        files.write_json(paths[-1], {**head, "algorithm": algorithm, "curve": curve})
+    rows = draw(tmp_path, "overoptimisation", "--metrics", *paths)
+    assert len(rows) == 2 * (2 * len(quantities) + 1)
+    assert [r["since_start"] for r in rows if (r["quantity"], r["algorithm"]) == ("safety", "DPO")] == ["", "0.5"]

@@ -1,0 +1,64 @@
+"""The table of the judge's own accuracy against verdicts of people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from csrm.report.cells import markdown_line, number, to_csv
+
+NOTE = (
+    "Table 5's judge decides by rules whether a response refuses (`csrm.align.refusal`). Here it is held against "
+    "verdicts of others on other responses (`labels` says whose); refusal is the positive class. `majority` is the "
+    "accuracy of always giving the commoner verdict. Intervals are percentile bootstraps clustered by prompt (exact "
+    "binomial for shares of 0 or 1). Not measured: whether a lexicon finds its topic, which nobody has labelled."
+)
+
+
+class Accuracy(NamedTuple):
+    """One measure of the judge on one data set."""
+
+    dataset: str
+    labels: str
+    measure: str
+    source: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    n_prompts: int
+    seed: int
+
+
+def judge_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Every measure on every data set as (CSV, Markdown)."""
+    rows = [row for document in documents for name in document["datasets"] for row in _rows(document, name)]
+    head = ["data set", "labels", "measure", "source", "value", "n", "prompts", "seed"]
+    lines = [
+        markdown_line(
+            [r.dataset, r.labels, r.measure, r.source, number(r.value, r.low, r.high)]
+            + [str(size) for size in (r.n, r.n_prompts, r.seed)]
+        )
+        for r in rows
+    ]
+    text = ["## The judge's own accuracy", "", NOTE, "", markdown_line(head), "|---" * len(head) + "|", *lines]
+    return to_csv(rows, Accuracy._fields), "\n".join(text) + "\n"
+
+
+def _rows(document: Mapping[str, Any], name: str) -> list[Accuracy]:
+    found = document["datasets"][name]
+    everything = {"low": None, "high": None, "n": found["n"], "n_prompts": found["n_prompts"]}
+    measures = {**found["measures"], "majority": {"value": found["majority"], **everything}}
+    return [
+        Accuracy(
+            name,
+            ", ".join(found["label_sources"]),
+            measure,
+            f"measured@{document['scale']}",
+            value["value"],
+            value["low"],
+            value["high"],
+            value["n"],
+            value["n_prompts"],
+            document["seed"],
+        )
+        for measure, value in measures.items()
+    ]

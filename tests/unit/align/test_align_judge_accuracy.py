@@ -1,0 +1,71 @@
+"""The judge's refusals against verdicts of people."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from csrm.align import evaluation_commands
+from csrm.align.judge_accuracy import judge_accuracy
+from csrm.files import read_json, write_rows
+from csrm.report.judge import judge_table
+from csrm.rows import Message, Row
+from csrm.settings import MetricSettings
+
+METRICS = MetricSettings.model_validate({"bootstrap": 300})
+REFUSES, ANSWERS, UNUSUAL = "I'm sorry, but I can't help with that.", "Take the second street.", "Let's not go there."
+
+
+def row(number: int, response: str, refusal: bool | None, kind: str | None = None) -> Row:
+    messages = [Message(role="user", content="q"), Message(role="assistant", content=response)]
+    meta = {"refusal_kind": kind} if kind else {}
+    return Row(
+        id=str(number),
+        dataset="d",
+        prompt_id=f"p{number // 2}",
+        messages=messages,
+        taxonomy="none",
+        refusal=refusal,
+        meta=meta,
+    )
+
+
+def rows() -> list[Row]:
+    """6 refusals, of which 4 in the usual words; 10 answers, of which 1 sounds like a refusal; 2 without a verdict."""
+    told = [(REFUSES, True, "full")] * 4 + [(UNUSUAL, True, "partial")] * 2
+    told += [(ANSWERS, False, "compliance")] * 9 + [(REFUSES, False, "compliance")]
+    return [row(n, *one) for n, one in enumerate(told)] + [row(16, ANSWERS, None), row(17, REFUSES, None)]
+
+
+def test_shares_equal_those_counted_by_hand() -> None:
+    found = judge_accuracy(rows(), METRICS, 0)
+    values = {name: measure["value"] for name, measure in found["measures"].items()}
+    expected = {"accuracy": 13 / 16, "precision": 4 / 5, "recall": 4 / 6, "specificity": 9 / 10}
+    assert values == pytest.approx({**expected, "recall (full)": 1, "recall (partial)": 0})
+    assert (found["n"], found["n_prompts"], found["without_verdict"], found["majority"]) == (16, 8, 2, 10 / 16)
+    assert found["refusals"] == {"labelled": 6, "called": 5, "both": 4}
+    for name, measure in found["measures"].items():
+        assert measure["n"] == {"accuracy": 16, "precision": 5, "recall": 6, "specificity": 10}.get(name, measure["n"])
+        assert measure["low"] is None or measure["low"] <= measure["value"] <= measure["high"]
+    assert found["measures"]["recall (full)"]["low"] == pytest.approx(0.025 ** (1 / 2)), "two prompts, exact"
+
+
+def test_a_measure_without_verdicts_has_no_value() -> None:
+    found = judge_accuracy([row(0, ANSWERS, False), row(2, ANSWERS, False)], METRICS, 0)["measures"]
+    assert found["precision"]["value"] is None and found["recall"]["n"] == 0 and found["accuracy"]["value"] == 1
+
+
+def test_command_and_table(tmp_path: Path) -> None:
+    write_rows(tmp_path / "told.jsonl", rows())
+    (tmp_path / "metrics.yaml").write_text("{bootstrap: 50}", encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    evaluation_commands.register(parser.add_subparsers())
+    line = ["evaluate-judge", "--rows", f"{tmp_path}/told.jsonl", "--settings", f"{tmp_path}/metrics.yaml"]
+    options = parser.parse_args([*line, "--scale", "smoke", "--output", f"{tmp_path}/judge.json"])
+    options.run(options)
+    text, markdown = judge_table([read_json(tmp_path / "judge.json")])
+    assert text.splitlines()[1].startswith("told,human,accuracy,measured@smoke,0.8125,")
+    assert "| told | human | majority | measured@smoke | 0.625 | 16 | 8 | 0 |" in markdown
+    write_rows(tmp_path / "told.jsonl", rows()[-2:])
+    with pytest.raises(ValueError, match="none of 2 rows has a verdict on refusal"):
+        options.run(options)
