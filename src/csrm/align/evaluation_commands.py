@@ -138,16 +138,17 @@ def run_evaluate_checkpoints(options: argparse.Namespace) -> None:
             for judged, scored in zip(options.judgements, options.scores, strict=True)
         ]
         points = dict(zip(steps, answers, strict=True))
-        curve = reward_curve(points, _kl(options.adapter, steps), align.sweep_slope, settings, options.seed)
+        curve = reward_curve(points, _kl(options.adapter), align.sweep_slope, settings, options.seed)
         head = {"kind": "checkpoints", **_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm]}
         write_json(options.output, {**head, "curve": curve})
 
 
-def _kl(adapter: Path, steps: list[int]) -> dict[int, float]:
-    """KL estimate of the last batch sampled up to each step, where the training log holds any (REINFORCE++)."""
-    logged = [(int(row["step"]), float(row["kl"])) for row in read_dicts(adapter / "log.jsonl") if "kl" in row]
-    known = {step: [kl for at, kl in logged if at <= step] for step in steps}
-    return {step: found[-1] for step, found in known.items() if found}
+def _kl(adapter: Path) -> dict[int, float]:
+    """Step -> KL estimate of the policy there, where the training log holds any (REINFORCE++).
+
+    A batch is sampled before the update that logs it: line s tells of the policy after s - 1 updates, none of the last.
+    """
+    return {int(row["step"]) - 1: float(row["kl"]) for row in read_dicts(adapter / "log.jsonl") if "kl" in row}
 
 
 def _seeds(options: argparse.Namespace) -> list[int]:

@@ -61,7 +61,8 @@ def _metric(
     if base:
         subtracted, drawn_base, _ = _draw(term, base, prompts, weights, picks)
         values, drawn = values - subtracted, drawn - drawn_base
-    found = bounded(float(values.mean()), drawn, n, len(prompts), level)._asdict()
+    share = not base and bool(values.min() >= 0 and values.max() <= 1)
+    found = bounded(float(values.mean()), drawn, n, len(prompts), level, share)._asdict()
     return {**found, "by_seed": values.tolist(), "sd": float(values.std(ddof=1)) if len(values) > 1 else None}
 
 

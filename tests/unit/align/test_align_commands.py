@@ -107,6 +107,9 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     points = read_json("curve.json")["curve"]
     assert [(p["step"], p["kl"]) for p in points] == [(0, None), (1, None), (2, None)]
     assert points[1]["since_start"]["reward"]["value"] == 0
+    write_rows("adapter/log.jsonl", [{"step": 1, "kl": 0.0}, {"step": 2, "kl": 0.5}])
+    run(*curve, "--judgements", *judged, "--scores", *scores)
+    assert [p["kl"] for p in read_json("curve.json")["curve"]] == [0, 0.5, None], "a batch is drawn before its update"
     with pytest.raises(ValueError, match="kept at 2 steps: give 3 --judgements and --scores, got 2 and 3"):
         run(*curve, "--judgements", *judged[1:], "--scores", *scores)
     inputs = ("--samples", "before.jsonl", "--scores", "before-scores.jsonl", "--judgements", "before-judged.jsonl")

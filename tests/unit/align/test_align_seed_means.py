@@ -69,6 +69,11 @@ def test_one_seed_is_the_paired_bootstrap_over_prompts() -> None:
     )
 
 
+def test_a_share_of_one_in_every_seed_has_an_exact_interval() -> None:
+    found = over_seeds([judged(0, 1.0), judged(1, 1.0)], None, METRICS, 0)["safety"]
+    assert (found["value"], found["low"], found["high"]) == (1, pytest.approx(0.025 ** (1 / PROMPTS)), 1)
+
+
 def test_differences_are_paired_seed_by_seed_on_shared_prompts() -> None:
     runs = [judged(0, 0.5), judged(1, 0.9)]
     zero = over_seeds(runs, runs, METRICS, 0)["helpfulness"]
