@@ -11,8 +11,7 @@ NOTE = (
     "`n` counts what a measure is a share of: requests for `found` (p+: where people saw a violation), `on harmless` "
     "(where they saw none) and `closer` (with both p+ and p-); accepted proposals for `family` (p+: where people saw a "
     "violation) and `distinct`; ratings of one category of one conversation for the verifier's three. `prompts` counts "
-    "their distinct prompts. Intervals are percentile bootstraps clustered by prompt (exact binomial for shares of 0 or "
-    "1)."
+    "their distinct prompts. Intervals are percentile bootstraps clustered by prompt (exact binomial for 0 or 1)."
 )
 
 
