@@ -14,8 +14,10 @@ from csrm.data.sources import input_paths
 from csrm.data.tables import at_hand, load_datasets, load_files, load_models, raw_id
 from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
+from csrm.overrides import report_command, share
 from csrm.provenance import code_digest
 from csrm.settings import load, write_slices
+from csrm.targets import check_targets
 from csrm.variants import (
     draw_of,
     draw_slice,
@@ -40,6 +42,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 MODEL_THREADS = max(1, (workflow.resource_settings.cores or 2) // 2)
 
 S = load("config", config)
+share(config)
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
@@ -135,7 +138,7 @@ wildcard_constraints:
     other=either(SCORED),
     lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
-    guard="|".join(GUARDS),
+    guard=either([name for name in GUARDS if name in SCORED]),
     config_id=either(S.align.runs()),
     algorithm=either(ALIGNED),
     part="train|test",

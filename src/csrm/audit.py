@@ -6,6 +6,8 @@ data, settings slices in `OUT/config`, and files outside the repository (a local
 """
 
 import argparse
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from csrm import settings_docs
 from csrm.files import read_json, write_json
 from csrm.hashes import Hashes, Pins
+from csrm.overrides import as_option
 from csrm.provenance import manifest_path
 
 Kind = Literal["artifact", "raw", "settings", "tracked", "package", "outside", "undeclared"]
@@ -44,15 +47,21 @@ class Manifest(BaseModel):
     command: list[str] = []
     settings: dict[str, Any] = {}
     seed: int | None = None
+    overrides: dict[str, Any] | None = None
 
 
 @dataclass
 class Link:
-    """One step of the chain: what its reader recorded, what lies there now, and what it was made from."""
+    """One step of the chain: what its reader recorded, what lies there now, and what it was made from.
+
+    `home` is the file or folder that was made as a whole, which may be a folder around `path`; `made` is its manifest.
+    """
 
     role: str
     path: str
     kind: Kind
+    home: str = ""
+    made: Manifest | None = None
     status: Status = "ok"
     recorded: str | None = None
     actual: str | None = None
@@ -73,36 +82,26 @@ class Auditor:
 
     def walk(self, path: str | Path) -> Link:
         """The chain of one file or folder."""
-        return self._link(Entry(role="audited", path=str(path), sha256=""), reader="")
+        return self._link(Entry(role="audited", path=str(path), sha256=""), None)
 
-    def _link(self, entry: Entry, reader: str) -> Link:
+    def _link(self, entry: Entry, reader: Link | None) -> Link:
         path = _relative(entry.path)
         key = path.as_posix()
-        manifest, inputs = self._origin(path)
-        link = Link(entry.role, key, self._kind(path, inputs is not None), manifest=manifest)
-        expected = [(entry.sha256, f"by {reader}")] if entry.sha256 else []
+        home, made = _origin(path)
+        manifest = made if home == path else None
+        link = Link(entry.role, key, self._kind(path, bool(made)), home.as_posix(), made, manifest=manifest)
+        expected = [(entry.sha256, f"by {reader.path}")] if reader else []
         expected += [(manifest.artifact.sha256, "by its own manifest")] if manifest else []
         link.recorded, link.actual = expected[0][0] if expected else None, self.hashes.sha256(path)
         self._judge(link, expected, reader)
+        whole = [Entry(role="part of", path=link.home, sha256=made.artifact.sha256)] if made else []
+        inputs = manifest.inputs if manifest else whole
         if key in self._walked:
             link.repeated = bool(inputs)
             return link
         self._walked.add(key)
-        link.inputs = [self._link(step, key) for step in inputs or []]
+        link.inputs = [self._link(step, link) for step in inputs]
         return link
-
-    def _origin(self, path: Path) -> tuple[Manifest | None, list[Entry] | None]:
-        """The manifest of `path` and what it was made from; a file inside a recorded folder is a part of the folder."""
-        own = _manifest(manifest_path(path))
-        if own:
-            return own, own.inputs
-        if path.is_absolute():
-            return None, None
-        for folder in list(path.parents)[:-1]:
-            manifest = _manifest(folder / "manifest.json")
-            if manifest:
-                return None, [Entry(role="part of", path=folder.as_posix(), sha256=manifest.artifact.sha256)]
-        return None, None
 
     def _kind(self, path: Path, recorded: bool) -> Kind:
         if path.parts[:1] == ("data",):
@@ -123,7 +122,7 @@ class Auditor:
             return bool(path.parts) and path.parts[0] in SOURCES
         return path.as_posix() in self._tracked
 
-    def _judge(self, link: Link, expected: list[tuple[str, str]], reader: str) -> None:
+    def _judge(self, link: Link, expected: list[tuple[str, str]], reader: Link | None) -> None:
         """Set the link's status and note what is wrong with it."""
         broken = [(recorded, who) for recorded, who in expected if recorded != link.actual]
         found: dict[str, str] = {}
@@ -147,25 +146,51 @@ def _who(expected: list[tuple[str, str]]) -> str:
     return ", ".join(f"{recorded} {who}" for recorded, who in expected) or "nowhere"
 
 
-def _remedy(link: Link, reader: str) -> str:
+def _remedy(link: Link, reader: Link | None) -> str:
     """How to make a broken step whole again."""
+    parts = Path(link.path).parts
+    again = _rebuild(reader or link, reader)
     if link.kind == "tracked":
-        return f"restore: git restore {link.path}; or, if the change is meant, rebuild: {_rebuild(reader)}"
-    if link.kind == "outside":
+        return f"restore: git restore {link.path}; or, if the change is meant, rebuild: {again}"
+    if link.kind == "package":
+        return f"install the package as it was; or, if the change is meant, rebuild: {again}"
+    if link.kind == "raw" and parts[:2] == ("data", "raw"):
+        fetched = Link(link.role, link.path, link.kind, home=Path(*parts[:3]).as_posix(), made=link.made)
+        fetch = f"rm -r {fetched.home}, then {_rebuild(fetched, reader)}"
+        return f"restore: dvc checkout --force data.dvc; or fetch it again: {fetch}"
+    if link.kind in ("raw", "outside"):
         return "restore it from where it came, or fetch it again"
-    if link.kind == "raw":
-        folder = Path(*Path(link.path).parts[:3]).as_posix()
-        return f"restore: dvc checkout --force data.dvc; or fetch it again: rm -r {folder}, then snakemake --cores all"
-    if "config" in Path(link.path).parts[:-1]:
-        return f"it holds the settings of another run; this run again writes its own: {_rebuild(reader)}"
+    if "config" in parts[:-1]:
+        return f"it holds the settings of another run; this run again writes its own: {again}"
+    if link.made is None and Path(link.path).is_dir():
+        return "a folder is audited by the manifest in it, and this one holds none: audit a file"
     force = "" if link.status == "MISSING" else "--force "
-    return f"rebuild: {_rebuild(link.path, force)}"
+    return f"rebuild: {_rebuild(link, reader, force)}"
 
 
-def _rebuild(path: str, force: str = "") -> str:
-    parts = Path(path).parts
-    scale = next((f" --config scale={s}" for s in SCALES if parts[:2] == ("results", s)), "")
-    return f"snakemake --cores all {force}{path}{scale}"
+def _rebuild(link: Link, reader: Link | None, force: str = "") -> str:
+    """The command that makes a step again, with the overrides of its run, or of the run that read it."""
+    if link.made and Path(link.home).is_absolute():
+        return shlex.join(link.made.command)
+    # a folder is made with the manifest in it; a missing one is told from a file by its name: `csrm-margin-0.5`
+    folder = Path(link.home).is_dir() or not re.fullmatch(r"\.[a-z]+", Path(link.home).suffix)
+    command = f"snakemake --cores all {force}{shlex.quote(link.home + '/manifest.json' * folder)}"
+    made = link.made or (reader.made if reader else None)
+    if made and made.overrides is not None:
+        return f"{command}{as_option(made.overrides)}"
+    parts = Path(link.home).parts
+    scale = next((as_option({"scale": s}) for s in SCALES if parts[:2] == ("results", s)), "")
+    by = f"; it was made by: {shlex.join(made.command)}" if made and made is link.made else ""
+    return f"{command}{scale} (add the --config of its run: no manifest records it{by})"
+
+
+def _origin(path: Path) -> tuple[Path, Manifest | None]:
+    """What was made as a whole, `path` or a folder around it, and its manifest; (`path`, None) where none is."""
+    own = _manifest(manifest_path(path))
+    if own or path.is_absolute():
+        return path, own
+    around = ((folder, _manifest(folder / "manifest.json")) for folder in list(path.parents)[:-1])
+    return next((found for found in around if found[1]), (path, None))
 
 
 def _relative(path: str) -> Path:

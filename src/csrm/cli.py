@@ -3,6 +3,7 @@
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
 
 GROUPS = (
     "csrm.data.commands",
@@ -36,10 +37,18 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, FileNotFoundError, PermissionError) as error:
-        print(f"csrm {options.command}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"csrm {options.command}: {_in_words(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _in_words(error: Exception) -> str:
+    """An error of the system as file, reason and where a relative path was looked for; others as they are."""
+    if not isinstance(error, OSError) or not error.strerror or not error.filename:
+        return str(error)
+    place = "" if Path(error.filename).is_absolute() else f" (in {Path.cwd()})"
+    return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}{place}"
 
 
 if __name__ == "__main__":

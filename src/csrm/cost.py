@@ -174,11 +174,18 @@ def training_cost(
 
 
 def work_from_settings(settings: TrainSettings, tokens_per_group: int | None = None) -> Work:
-    """Tokens from settings alone: every group as long as allowed (an upper bound), or `tokens_per_group`."""
+    """Tokens from settings alone: every unit of a batch as long as one input may be, or `tokens_per_group`.
+
+    That is an upper bound where the inputs of a group, which share their conversation, fit in `train.max_length`
+    together. Where the groups of a conversation are one unit they may not, and it is no bound.
+    """
     row = tokens_per_group or settings.max_length
-    groups = settings.steps * settings.batch_groups
-    named = f"{row} tokens a group" + ("" if tokens_per_group else " (train.max_length)")
-    return Work(float(groups * row), float(row), 2.0 * groups, f"{named}, 2 answers a group")
+    units = settings.steps * settings.batch_groups
+    unit = "conversation" if settings.by_conversation else "group"
+    together = "no upper bound, its groups may be longer together"
+    bound = together if settings.by_conversation else "an upper bound if a group's inputs fit in it together"
+    kind = "as given" if tokens_per_group else f"train.max_length: {bound}"
+    return Work(float(units * row), float(row), 2.0 * units, f"{row} tokens a {unit} ({kind}), 2 answers a {unit}")
 
 
 def work_from_groups(settings: TrainSettings, groups: Sequence[Path], backbone: Path, seed: int, sample: int) -> Work:
@@ -206,7 +213,7 @@ def work_from_groups(settings: TrainSettings, groups: Sequence[Path], backbone: 
 
 
 def to_markdown(costs: Mapping[str, Cost], assumptions: Sequence[str]) -> str:
-    """One line a variant."""
+    """One line a variant, and their sum."""
     head = ["variant", "parameters", "tokens", "FLOPs", "device-hours", "weights", "gradients", "optimiser"]
     head += ["activations", "GiB a device"]
     lines = [f"- {line}" for line in assumptions] + ["", _line(head), _line(["---"] * len(head))]
@@ -214,6 +221,15 @@ def to_markdown(costs: Mapping[str, Cost], assumptions: Sequence[str]) -> str:
         parts = (cost.weights, cost.gradients, cost.optimizer, cost.activations, cost.memory)
         sizes = [f"{cost.parameters / 1e6:.1f}M", f"{cost.tokens:.3g}", f"{cost.operations:.3g}"]
         lines.append(_line([name, *sizes, f"{cost.device_hours:.2f}", *(f"{part / GIB:.2f}" for part in parts)]))
+    tokens, operations = sum(c.tokens for c in costs.values()), sum(c.operations for c in costs.values())
+    total = [
+        "all together",
+        "",
+        f"{tokens:.3g}",
+        f"{operations:.3g}",
+        f"{sum(c.device_hours for c in costs.values()):.2f}",
+    ]
+    lines.append(_line([*total, *[""] * (len(head) - len(total))]))
     return "\n".join(lines) + "\n"
 
 
@@ -230,7 +246,7 @@ def price(
     tflops: float = H100_TFLOPS,
     utilisation: float = UTILISATION,
 ) -> str:
-    """The table of what training each model of the run costs.
+    """The table of what training each reward model of the run costs, and all of them; nothing else is priced.
 
     Args:
         settings: the run's.
@@ -241,18 +257,21 @@ def price(
         tflops: peak of one device, 10^12 operations a second.
         utilisation: share of the peak that training reaches.
     """
-    from csrm.variants import load_variants, variant_settings
+    from csrm.variants import load_variants, variant_draws, variant_settings
 
-    shapes = load_architectures(config_dir)
+    shapes, table = load_architectures(config_dir), load_variants(config_dir)
+    variants = variant_settings(table, settings.train)
+    variant_draws(table, settings.train, settings.augment)  # refuses wrong overrides of `augment` too
     costs, sources = {}, set()
-    for name, chosen in variant_settings(load_variants(config_dir), settings.train).items():
+    for name, chosen in variants.items():
         work = (work_of or work_from_settings)(chosen)
         own = shape or _listed_shape(shapes, chosen.backbone)
         costs[name] = training_cost(own, chosen, work, devices, tflops, utilisation)
         sources.add(work.source)
     named = f"{devices} device{'s' * (devices > 1)}"
     speed = f"{named} of {tflops:g} TFLOP/s at {100 * utilisation:g} % utilisation"
-    return to_markdown(costs, [f"scale {settings.scale}: {'; '.join(sorted(sources))}", speed])
+    priced = f"training of the reward models at scale {settings.scale}: {'; '.join(sorted(sources))}"
+    return to_markdown(costs, [priced, speed])
 
 
 def processes(launcher: str | None) -> int:

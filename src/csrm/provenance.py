@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from csrm import overrides
 from csrm.files import sha256, write_json
 
 PACKAGES = (
@@ -62,6 +63,7 @@ def recording(
         "inputs": [_entry(role, path) for role, paths in sorted(inputs.items()) for path in _paths(paths)],
         "settings": dict(settings) if settings else {},
         "seed": seed,
+        "overrides": overrides.shared(),
         "notes": notes,
         "git": _git(),
         "packages": _packages(),

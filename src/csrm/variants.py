@@ -3,17 +3,20 @@
 Under `augment` a variant may override augmentation settings; it then trains on groups of its own draw.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
-from csrm.settings import AugmentSettings, Section, TrainSettings, explain, merge, write_slice
+from csrm.settings import SEED_MARK, AugmentSettings, Section, TrainSettings, explain, merge, write_slice
+from csrm.yaml_reader import read_yaml
 
 TRAIN = "train"
 AUGMENT = "augment"
+RESERVED = (TRAIN, "zero-shot")
+NAME = re.compile(r"\w[\w.-]*")
 Settings = TypeVar("Settings", bound=Section)
 
 
@@ -21,13 +24,19 @@ def load_variants(config_dir: str | Path) -> dict[str, dict[str, Any]]:
     """The table of variants: name -> overrides of the `train` settings, and of the `augment` settings under `augment`.
 
     Raises:
-        ValueError: if the file is no mapping of mappings.
+        ValueError: if the file is no mapping of mappings, or for a name that is given twice or cannot be one.
     """
     path = Path(config_dir) / "variants.yaml"
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    bad = [name for name, changes in table.items() if not isinstance(changes, dict)]
-    if bad:
+    table = read_yaml(path)
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: expected a mapping of names to settings, got {table!r}")
+    if bad := [name for name, changes in table.items() if not isinstance(changes, dict)]:
         raise ValueError(f"{path}: variants {bad} are not mappings of settings; write {{}} for no change")
+    if wrong := [name for name in map(str, table) if name in RESERVED or not NAME.fullmatch(name)]:
+        raise ValueError(
+            f"{path}: {wrong} cannot be names of variants: use letters, digits, `.`, `_` and `-` (`{SEED_MARK}N` is "
+            f"added for a further seed), and none of {list(RESERVED)}"
+        )
     return {str(name): changes for name, changes in table.items()}
 
 
@@ -92,7 +101,19 @@ def _resolve(name: str, changes: dict[str, Any], base: TrainSettings, seed: int 
 
 
 def _override(name: str, base: Settings, changes: dict[str, Any]) -> Settings:
+    _check_level(name, type(base), changes)
     try:
         return type(base).model_validate(merge(base.model_dump(mode="json"), changes))
     except ValidationError as error:
         raise ValueError(f"config/variants.yaml, variant {name!r}: {explain(error, type(base))}") from None
+
+
+def _check_level(name: str, own: type[Section], changes: Any) -> None:
+    """Refuse settings of the other section, with the place where they belong."""
+    place = f"config/variants.yaml, variant {name!r}"
+    if not isinstance(changes, dict):
+        raise ValueError(f"{place}: `{AUGMENT}` takes a mapping of settings, got {changes!r}")
+    train = own is TrainSettings
+    other, fix = (AugmentSettings, f"under `{AUGMENT}`") if train else (TrainSettings, f"beside `{AUGMENT}`, not in it")
+    if wrong := sorted(changes.keys() & other.model_fields.keys() - own.model_fields.keys()):
+        raise ValueError(f"{place}: {wrong} belong to section `{AUGMENT if train else TRAIN}`: write them {fix}")

@@ -1,12 +1,16 @@
 """Audit: a sound chain passes, and any changed or missing byte on it is named."""
 
 import json
+import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from csrm import overrides
 from csrm.audit import Auditor, lines
 from csrm.cli import main
 from csrm.data.pin import folder_entry
@@ -121,6 +125,89 @@ def test_remedies(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "rebuild: snakemake --cores all results/smoke/interim/rows/toy.jsonl --config scale=smoke" in error
     assert "restore: git restore config/toy.yaml; or, if the change is meant, rebuild: snakemake" in error
     assert "restore: dvc checkout --force data.dvc; or fetch it again: rm -r data/raw/toy, then snakemake" in error
+    assert "snakemake --cores all data/raw/toy/manifest.json" in error
+
+
+UNKNOWN = "(add the --config of its run: no manifest records it"
+
+
+def _remedies(capsys: pytest.CaptureFixture[str], path: str = FIGURE) -> dict[str, str]:
+    """Broken path -> what the audit says to do."""
+    capsys.readouterr()
+    assert main(["audit", path]) == 1
+    _, *found = capsys.readouterr().err.splitlines()
+    return {line.strip().split(":")[0]: fix.strip() for line, fix in zip(found[::2], found[1::2], strict=True)}
+
+
+def test_remedies_hold_the_overrides_of_the_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command is that of the run that made the step, or of the reader where the step's own manifest is gone."""
+    monkeypatch.setenv(overrides.VARIABLE, "")
+    overrides.share({"scale": "smoke", "train": {"seeds": [1]}})
+    rows, metrics = "results/smoke/interim/rows/toy.jsonl", "results/smoke/metrics/m.json"
+    _make(metrics, {"items": rows, "config": "config/toy.yaml", "settings": "results/smoke/config/data.yaml"})
+    option = """--config scale=smoke 'train={"seeds": [1]}'"""
+    for path in (metrics, "config/toy.yaml", "results/smoke/config/data.yaml"):
+        _flip(path)
+    Path(rows).unlink()
+    Path(f"{rows}.manifest.json").unlink()
+    found = _remedies(capsys, metrics)
+    assert found[metrics] == f"rebuild: snakemake --cores all --force {metrics} {option}"
+    assert found[rows] == f"rebuild: snakemake --cores all {rows} {option}"
+    assert found["config/toy.yaml"].endswith(
+        f"if the change is meant, rebuild: snakemake --cores all {metrics} {option}"
+    )
+    assert found["results/smoke/config/data.yaml"].endswith(f"snakemake --cores all {metrics} {option}")
+
+
+def test_unrecorded_overrides_are_said_to_be(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _flip("results/smoke/metrics/m.json")
+    fix = _remedies(capsys)["results/smoke/metrics/m.json"]
+    forced = "rebuild: snakemake --cores all --force results/smoke/metrics/m.json --config scale=smoke"
+    assert fix.startswith(f"{forced} {UNKNOWN}; it was made by: ")
+
+
+@pytest.mark.parametrize("name", ["csrm-margin-0.5", "csrm"])
+def test_a_folder_is_rebuilt_by_its_manifest(run: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A changed file of a recorded folder, the folder itself, and a folder that is gone."""
+    folder, scores = f"results/smoke/models/{name}", "results/smoke/scores.jsonl"
+    write_text(f"{folder}/weights.bin", "weights")
+    with recording([folder], {}):
+        pass
+    _make(scores, {"model": folder, "card": f"{folder}/weights.bin"})
+    command = f"snakemake --cores all --force {folder}/manifest.json "
+    _flip(f"{folder}/weights.bin")
+    found = _remedies(capsys, scores)
+    assert all(found[path].startswith(f"rebuild: {command}") for path in (folder, f"{folder}/weights.bin"))
+    shutil.rmtree(folder)
+    assert _remedies(capsys, scores)[folder].startswith(f"rebuild: {command}".replace(" --force", ""))
+
+
+def test_a_folder_without_manifest_is_no_artifact(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "audit a file" in _remedies(capsys, "results/smoke/metrics")["results/smoke/metrics"]
+
+
+def test_what_was_made_elsewhere_is_made_by_its_command(
+    run: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path_factory.mktemp("own") / "sheet.csv"
+    _make(str(path), {"groups": "results/smoke/interim/rows/toy.jsonl"})
+    _flip(str(path))
+    fix = _remedies(capsys, str(path))[str(path)]
+    assert fix.startswith("rebuild: ") and "snakemake" not in fix and shlex.join(sys.argv[1:]) in fix
+
+
+def test_a_changed_package_is_no_target(run: Path) -> None:
+    packaged = Path(__import__("csrm").__file__).parent / "py.typed"
+    _make("results/smoke/bank.jsonl", {"bank": str(packaged)})
+    recorded = read_json("results/smoke/bank.jsonl.manifest.json")
+    recorded["inputs"][0]["sha256"] = "0" * 64
+    write_json("results/smoke/bank.jsonl.manifest.json", recorded)
+    auditor = Auditor()
+    auditor.walk("results/smoke/bank.jsonl")
+    fix = auditor.problems[0].splitlines()[1]
+    assert "install the package as it was" in fix and "rebuild: snakemake --cores all results/smoke/bank.jsonl" in fix
 
 
 def test_an_input_rebuilt_after_it_was_read_fails(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

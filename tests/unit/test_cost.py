@@ -1,5 +1,7 @@
 """The cost of training against hand computation, against a real model, and as printed."""
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,31 @@ def test_the_command_prints_one_line_a_variant(capsys: pytest.CaptureFixture[str
     assert [row[0] for row in cells] == ["csrm", "csrm-qwen3"]
     assert cells[0][1] == "8030.3M" and cells[0][2] == "7.55e+09"
     assert float(cells[0][4]) > float(cells[1][4]) > 0
+    total = lines[-1].strip("| ").split(" | ")
+    assert total[0] == "all together" and total[2] == "1.51e+10"
+    assert float(total[4]) == pytest.approx(float(cells[0][4]) + float(cells[1][4]), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("scale", "tokens", "said"),
+    [
+        ("paper", None, r"8192 tokens a group \(train.max_length: an upper bound if (.*)\), 2 answers a group"),
+        ("demo", None, r"512 tokens a conversation \(train.max_length: no upper bound"),
+        ("paper", 700, r"700 tokens a group \(as given\)"),
+    ],
+)
+def test_the_price_says_whether_it_is_a_bound(scale: str, tokens: int | None, said: str) -> None:
+    settings = load(CONFIG, {"scale": scale})
+    text = cost.price(settings, CONFIG, 1, lambda chosen: cost.work_from_settings(chosen, tokens))
+    assert re.search(f"training of the reward models at scale {scale}: {said}", text)
+
+
+def test_wrong_overrides_of_augmentation_have_no_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shutil.copytree(CONFIG, tmp_path / "config")
+    (folder / "variants.yaml").write_text("csrm: {}\nodd: {augment: {bank_sise: 3}}\n")
+    assert main(["cost", "--config-dir", str(folder), "--variants", "csrm"]) == 0
+    assert main(["cost", "--config-dir", str(folder), "--variants", "csrm", "odd"]) == 1
+    assert "variant 'odd': bank_sise: unknown key, perhaps 'bank_size'" in capsys.readouterr().err
 
 
 def test_a_backbone_without_shape_is_answered_with_the_fix() -> None:

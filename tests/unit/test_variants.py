@@ -85,6 +85,10 @@ def test_mappings_merge_and_the_scale_shows_through() -> None:
         ({"verbalizer": {"safe": []}}, r"verbalizer\.safe"),
         ({"device_groups": 5}, "must be a multiple"),
         ({"variants": ["other"]}, "remove it"),
+        (
+            {"bank_size": 10, "contrasts": 1, "steps": 3},
+            r"'v': \['bank_size', 'contrasts'\] belong to section `augment`: write them under `augment`",
+        ),
     ],
 )
 def test_wrong_overrides_are_named(changes: dict[str, Any], message: str) -> None:
@@ -100,6 +104,24 @@ def test_unknown_variant_is_answered_with_the_known_ones() -> None:
 def test_a_variant_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     (tmp_path / "variants.yaml").write_text("csrm: 3\n")
     with pytest.raises(ValueError, match=r"\['csrm'\] are not mappings"):
+        load_variants(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("csrm: {}\nslow:\n  steps: 1\nslow: {}\n", r"variants.yaml: line 1: \['slow'\] given twice"),
+        ("csrm: {}\nslow: {steps: 1, steps: 2}\n", r"variants.yaml: line 2: \['steps'\] given twice"),
+        ("csrm+seed-1: {}\n", r"\['csrm\+seed-1'\] cannot be names of variants(.*)`\+seed-N` is added"),
+        ("a/b: {}\ntrain: {}\nzero-shot: {}\n", r"\['a/b', 'train', 'zero-shot'\] cannot be names"),
+        ("[csrm]\n", "expected a mapping of names to settings"),
+        ("", "expected a mapping of names to settings"),
+        ("csrm: {\n", r"variants.yaml: while parsing"),
+    ],
+)
+def test_a_wrong_table_is_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "variants.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
         load_variants(tmp_path)
 
 
@@ -147,5 +169,10 @@ def test_a_variant_may_have_a_draw_of_its_own(tmp_path: Path) -> None:
 
 def test_wrong_augmentation_overrides_are_named() -> None:
     base = TrainSettings(variants=["v"])
-    with pytest.raises(ValueError, match=r"variant 'v'(.|\n)*bank_sise"):
-        variant_draws({"v": {"augment": {"bank_sise": 3}}}, base, AugmentSettings())
+    for wrong, message in (
+        ({"bank_sise": 3}, "(.|\n)*bank_sise"),
+        ({"gamma": 3}, r": \['gamma'\] belong to section `train`: write them beside `augment`"),
+        (10, ": `augment` takes a mapping of settings, got 10"),
+    ):
+        with pytest.raises(ValueError, match=f"variant 'v'{message}"):
+            variant_draws({"v": {"augment": wrong}}, base, AugmentSettings())

@@ -1,5 +1,6 @@
 """Every scale plans its jobs without network; the rule graphs are what they were."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,20 @@ def test_data_that_only_a_mirror_holds_are_named(dataset: str, folder: str, copy
 def test_wrong_settings_stop_the_run(option: str, message: str, copy: Path) -> None:
     result = run(copy, "snakemake", "--dry-run", "--config", option)
     assert result.returncode and message in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("results/metrics/nosuch/pyrit-seen.json", "model 'nosuch' is not in this run; known: csrm, csrm-no-cca, "),
+        ("results/scores/wildguard/pyrit-seen.jsonl", "model 'wildguard' is not in this run"),
+        ("results/tables/seeds.md", "table 'seeds' is not in this run(.*); it comes with train.seeds"),
+    ],
+)
+def test_targets_outside_the_settings_name_the_setting(target: str, message: str, copy: Path) -> None:
+    result = run(copy, "snakemake", "--dry-run", target, "--config", "seed=1")
+    assert result.returncode and re.search(message, result.stdout), result.stdout
+    assert "MissingRuleException" not in result.stdout
 
 
 @pytest.mark.parametrize("scale", ["smoke", "demo"])

@@ -4,6 +4,7 @@ All are fitted on the scores of a validation split and applied to test scores, w
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from csrm.bench.metrics import (
     prompt_weights,
     undefined,
 )
+from csrm.files import read_json
 from csrm.settings import MetricSettings
 
 Parameters = dict[str, Any]
@@ -94,6 +96,22 @@ METHODS: Mapping[str, Method] = {
     "platt": Method(fit_platt, lambda s, p: p["slope"] * s + p["offset"]),
     "isotonic": Method(fit_isotonic, _isotonic),
 }
+
+
+def read_calibration(path: Path) -> dict[str, Any]:
+    """The document of `csrm calibrate`.
+
+    Raises:
+        ValueError: if the file is another one.
+    """
+    try:
+        found = read_json(path)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("kind") != "calibration":
+        expected = "a file of `csrm calibrate`, as results/calibration/csrm/calibration.json"
+        raise ValueError(f"{path} is no calibration: expected {expected}")
+    return found
 
 
 def calibrated(s: Array, calibration: Mapping[str, Any], method: str) -> Array:

@@ -39,7 +39,7 @@ def evaluate_calibration(options: argparse.Namespace) -> None:
     """Test items and scores, and a calibration -> one JSON document of metrics before and after.
 
     Raises:
-        ValueError: if the calibration is another model's.
+        ValueError: if the file holds no calibration, or another model's.
     """
     from csrm import files, provenance
     from csrm.bench import calibration
@@ -47,7 +47,7 @@ def evaluate_calibration(options: argparse.Namespace) -> None:
     settings = _settings(options)
     inputs = {**_inputs(options), "calibration": options.calibration}
     with provenance.recording([options.output], inputs, settings, options.seed):
-        fitted = files.read_json(options.calibration)
+        fitted = calibration.read_calibration(options.calibration)
         if fitted["model"] != options.model:
             raise ValueError(f"{options.calibration} calibrates {fitted['model']!r}, not {options.model!r}")
         found = calibration.evaluate_calibration(_sample(options, settings), fitted, settings, options.seed)

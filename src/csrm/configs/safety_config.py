@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from csrm.yaml_reader import read_yaml
 
 _NUMBERED = re.compile(r"^\s*S?(\d+)\s*[.:)]\s*(.+)$")
 
@@ -37,18 +38,24 @@ class SafetyConfig(BaseModel):
             ValueError: if the file holds no category; the message says what was expected.
         """
         path = Path(path)
-        text = path.read_text(encoding="utf-8")
-        if path.suffix.lower() in {".yaml", ".yml", ".json"}:
-            try:
-                return cls.from_data(yaml.safe_load(text), name=path.stem)
-            except (ValueError, yaml.YAMLError) as error:
-                raise ValueError(f"{path}: {error}") from None
-        return cls.from_text(text, name=path.stem)
+        if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
+            return cls.from_text(path.read_text(encoding="utf-8"), name=path.stem)
+        data = read_yaml(path)
+        try:
+            return cls.from_data(data, name=path.stem)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     @classmethod
     def from_data(cls, data: Any, name: str = "unnamed") -> "SafetyConfig":
-        """Build from a mapping with `categories`, or from a list of names or {name, guideline} mappings."""
+        """Build from a list of names or {name, guideline} mappings, or a mapping with it as `categories` and a `name`.
+
+        Raises:
+            ValueError: without categories, or for unknown keys.
+        """
         if isinstance(data, dict):
+            if unknown := sorted(map(str, set(data) - {"name", "categories"})):
+                raise ValueError(f"configuration {name!r} has unknown keys {unknown}: use name and categories")
             name, data = data.get("name", name), data.get("categories")
         if not isinstance(data, list) or not data:
             raise ValueError(f"configuration {name!r}: expected a non-empty list `categories`, got {data!r}")

@@ -35,7 +35,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--served", metavar="NAME", help="name that the server gives the model (default: its folder)")
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
     methods = ("temperature", "platt", "isotonic")
-    score.add_argument("--method", choices=methods, default="platt", help="with --calibration (default: %(default)s)")
+    score.add_argument("--method", choices=methods, help="how --calibration calibrates (default: platt)")
     score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
     score.set_defaults(run=run_score)
 
@@ -92,13 +92,15 @@ def run_score(options: argparse.Namespace) -> None:
 
     from csrm.configs.safety_config import SafetyConfig
     from csrm.files import write_rows
+    from csrm.model.device import check_folder
     from csrm.model.scorer import CSRM
     from csrm.settings import ScoreSettings
 
+    if options.method and not options.calibration:
+        raise ValueError(f"--method {options.method} needs --calibration FILE, the calibration.json of the model")
     conversations = _read_conversations(options.conversations)
     configs = [SafetyConfig.load(path) for path in options.config]
-    if not Path(options.model).exists():
-        raise FileNotFoundError(f"model folder {options.model} does not exist: run `make reproduce` or give --model")
+    check_folder(options.model)
     calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
     settings = ScoreSettings(dtype=options.dtype, backend=options.backend, base_url=options.base_url)
     grid = CSRM.open(options.model, settings, name=options.served).score_many(conversations, configs)
@@ -108,7 +110,7 @@ def run_score(options: argparse.Namespace) -> None:
         for config, score in zip(configs, scores, strict=True)
     ]
     if calibration:
-        rows = _calibrated(rows, calibration, options.method)
+        rows = _calibrated(rows, calibration, options.method or "platt")
     if options.output:
         write_rows(options.output, rows)
     else:
@@ -118,9 +120,10 @@ def run_score(options: argparse.Namespace) -> None:
 
 
 def _read_calibration(path: Path, model: Path) -> dict[str, Any]:
+    from csrm.bench.calibration import read_calibration
     from csrm.files import read_json
 
-    calibration: dict[str, Any] = read_json(path)
+    calibration = read_calibration(path)
     card = model / "csrm.json"
     variant = read_json(card)["variant"] if card.exists() else None
     if calibration["model"] != variant:

@@ -27,11 +27,28 @@ def inference_dtype(dtype: DType) -> torch.dtype:
     return torch.bfloat16 if wanted else torch.float32
 
 
-def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Model on the device and tokenizer of a plain Hugging Face folder.
+def check_folder(model: str | Path) -> None:
+    """Refuse what looks like a folder and is not there; a hub id, OWNER/NAME, passes.
 
     Raises:
-        FileNotFoundError: if the folder holds no `config.json`.
+        FileNotFoundError: for a path that does not exist, or a folder without `config.json`.
+    """
+    path, name = Path(model), str(model)
+    if path.exists() and not (path / "config.json").exists():
+        raise FileNotFoundError(f"{name} holds no config.json: expected a Hugging Face model folder")
+    local = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.parent.exists()
+    if local and not path.exists():
+        raise FileNotFoundError(
+            f"model folder {name} does not exist in {Path.cwd()}: `make reproduce` leaves the demo's in "
+            "results/models/csrm/csrm; a model of the hub is named OWNER/NAME"
+        )
+
+
+def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Model on the device and tokenizer of a plain Hugging Face folder or a hub id.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it holds no `config.json`.
     """
     from transformers import AutoModelForCausalLM
 
@@ -41,13 +58,12 @@ def load_model(folder: str | Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """Tokenizer of a plain Hugging Face folder.
+    """Tokenizer of a plain Hugging Face folder or a hub id.
 
     Raises:
-        FileNotFoundError: if the folder holds no `config.json`.
+        FileNotFoundError: if there is no such folder, or it holds no `config.json`.
     """
     from transformers import AutoTokenizer
 
-    if Path(folder).exists() and not (Path(folder) / "config.json").exists():
-        raise FileNotFoundError(f"{folder} holds no config.json: expected a Hugging Face model folder")
+    check_folder(folder)
     return AutoTokenizer.from_pretrained(folder)

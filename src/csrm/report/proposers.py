@@ -8,8 +8,10 @@ from csrm.report.cells import number, to_csv
 NOTE = (
     "One request per conversation, one contrast each. `bank` is the deterministic proposer, bound by the human labels; "
     "`llm` proposes and verifies by itself. A proposal's family is that of the bank category nearest in meaning. "
-    "`found` shares are over requests, the others over accepted proposals; verifier shares over categories that "
-    "people rated. Intervals are percentile bootstraps clustered by prompt (exact binomial for shares of 0 or 1)."
+    "`n` counts what a measure is a share of: requests for `found` (p+: where people saw a violation), `on harmless` "
+    "(where they saw none) and `closer` (with both p+ and p-); accepted proposals for `family` (p+: where people saw a "
+    "violation) and `distinct`; ratings of one category of one conversation for the verifier's three. `prompts` counts "
+    "their distinct prompts. Intervals are percentile bootstraps clustered by prompt (exact binomial for 0 or 1)."
 )
 
 

@@ -133,3 +133,4 @@ def test_the_command_and_its_table(tiny_backbone: Path, tmp_path: Path) -> None:
     csv_text, text = proposer_table([document])
     assert csv_text.count("\n") == 1 + 8 + 8 + 3
     assert "| verifier answers that parse | llm | measured@smoke | 1.000" in text
+    assert "`n` counts what a measure is a share of: requests for `found`" in text
