@@ -11,7 +11,7 @@ from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
-from csrm.data.tables import load_datasets, load_files, load_models, raw_id
+from csrm.data.tables import at_hand, load_datasets, load_files, load_models, raw_id
 from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.provenance import code_digest
@@ -61,6 +61,11 @@ REFERENCE = S.train.variants[0]
 REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+# Reward models of helpfulness (section 4.4), and the data sets that they are fitted to and tested on.
+HELPERS = S.helpfulness.models()
+HELPFUL_SETS = [d for d in S.helpfulness.data if at_hand(DATASETS[d], S.data_root)]
+if HELPERS and (absent := sorted({*S.helpfulness.data} - {*HELPFUL_SETS})):
+    print(f"helpfulness data {', '.join(absent)} are left out: data_root does not hold them", file=sys.stderr)
 # Models whose clauses are probed.
 PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
@@ -83,6 +88,7 @@ OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response
 TABLES = ["table1", "results", "comparisons", "summary", "table2", "table3", *["table4"] * bool(OVERREFUSAL), "table5"]
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
+TABLES += ["helpfulness"] * bool(HELPERS)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["proposers"] * bool(S.augment.compared)
 # Benchmarks whose configurations ask for severity thresholds.
@@ -121,13 +127,14 @@ wildcard_constraints:
     algorithm="|".join(S.align.algorithms),
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
+    helper=either(["proxy", *HELPERS]),
     stage="before|after",
 
 
 def backbone(model_id):
     """Folder of a model: converted or made under <out>, or as fetched."""
     model = MODELS[model_id]
-    return f"data/raw/{model.raw}" if model.format == "folder" else f"{S.outdir}/models/backbone/{model_id}"
+    return f"data/raw/{model.raw}" if model.format in ("folder", "reward") else f"{S.outdir}/models/backbone/{model_id}"
 
 
 def scorer(model_id):

@@ -13,6 +13,7 @@ GROUPS = (
     "csrm.bench.commands",
     "csrm.bench.clauses_commands",
     "csrm.bench.proposals_commands",
+    "csrm.align.helpfulness_commands",
     "csrm.align.commands",
     "csrm.report.commands",
     "csrm.cost",

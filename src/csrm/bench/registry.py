@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from csrm.data.tables import Dataset, in_place
+from csrm.data.tables import Dataset, at_hand
 
 Builder = Literal[
     "conditional",
@@ -81,6 +81,4 @@ def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
 def not_at_hand(benchmark: Benchmark, datasets: Mapping[str, Dataset], data_root: str | Path | None) -> list[str]:
     """Data sets of a benchmark that nothing can fetch and `data_root` does not hold."""
     placed = [datasets[name] for name in benchmark.rows if name in datasets]
-    local = [dataset for dataset in placed if dataset.source in ("mirror", "own")]
-    folders = {dataset.id: in_place(dataset, data_root) for dataset in local}
-    return [name for name, folder in folders.items() if folder is None or not folder.is_dir()]
+    return [dataset.id for dataset in placed if not at_hand(dataset, data_root)]

@@ -51,7 +51,7 @@ class Dataset(Remote):
 class Model(Remote):
     """One line of `models.tsv`."""
 
-    format: Literal["gguf", "folder", "rule"]
+    format: Literal["gguf", "folder", "rule", "reward"]
 
 
 class PinnedFile(_Line):
@@ -115,6 +115,12 @@ def in_place(dataset: Dataset, data_root: str | Path | None) -> Path | None:
     if dataset.source == "hub" and dataset.locator and (Path(data_root) / dataset.locator).is_dir():
         return Path(data_root) / dataset.locator
     return None
+
+
+def at_hand(dataset: Dataset, data_root: str | Path | None) -> bool:
+    """Whether a set can be read or fetched: those that nothing can fetch must lie below `data_root`."""
+    folder = in_place(dataset, data_root)
+    return dataset.source not in ("mirror", "own") or (folder is not None and folder.is_dir())
 
 
 def raw_id(dataset: Dataset, data_root: str | Path | None = None) -> str | None:

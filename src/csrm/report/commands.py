@@ -24,6 +24,7 @@ TABLES = (
     "summary",
     "calibration",
     "proposers",
+    "helpfulness",
     "seeds",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness")
@@ -35,6 +36,7 @@ KINDS = {
     "table7": "clauses",
     "calibration": "calibrated",
     "proposers": "proposers",
+    "helpfulness": "helpfulness",
     "seeds": "seeds",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
@@ -107,7 +109,7 @@ def _data_table(options: argparse.Namespace) -> tuple[str, str]:
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
-    from csrm.report import alignment, calibration, clauses, proposers, seeds, summary, tables
+    from csrm.report import alignment, calibration, clauses, helpfulness, proposers, seeds, summary, tables
 
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
@@ -116,6 +118,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "summary": summary.summary_table,
         "calibration": calibration.calibration_table,
         "proposers": proposers.proposer_table,
+        "helpfulness": helpfulness.helpfulness_table,
         "seeds": seeds.seed_table,
     }
     if options.table in plain:

@@ -14,6 +14,7 @@ from csrm.settings.align import AlignSettings, PairAlgorithm, ReinforceSettings,
 from csrm.settings.base import DType, Section, SectionOrder, merge, read_slice, write_slice
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
+from csrm.settings.helpfulness import HelpfulnessSettings
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
 from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
 
@@ -24,6 +25,7 @@ __all__ = [
     "BackendSettings",
     "DType",
     "DataSettings",
+    "HelpfulnessSettings",
     "LLMSettings",
     "MetricSettings",
     "PairAlgorithm",
@@ -61,6 +63,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     score: ScoreSettings = ScoreSettings()
     metrics: MetricSettings = MetricSettings()
+    helpfulness: HelpfulnessSettings = HelpfulnessSettings()
     align: AlignSettings = AlignSettings()
 
     @model_validator(mode="after")
@@ -84,7 +87,7 @@ class Settings(Section):
         return self
 
 
-STAGES = ("topics", "data", "augment", "train", "score", "metrics", "align")
+STAGES = ("topics", "data", "augment", "train", "score", "metrics", "helpfulness", "align")
 
 
 def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Settings:
