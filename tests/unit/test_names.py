@@ -45,6 +45,14 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ),
         ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
+        (
+            {"helpfulness": {"reward": "qwen3-1.7b"}},
+            r"helpfulness.reward \['qwen3-1.7b'\] .*proxy, skywork-.*, trained",
+        ),
+        ({"helpfulness": {"judge": "traind"}}, r"helpfulness.judge \['traind'\] .*trained"),
+        ({"helpfulness": {"data": ["safe-rlhf"]}}, r"helpfulness.data \['safe-rlhf'\] .*coconot"),
+        ({"helpfulness": {"backbone": "skywork-reward-llama-3.1-8b"}}, r"helpfulness.backbone .*smollm2-135m-instruct"),
+        ({"align": {"policy": "skywork-reward-llama-3.1-8b"}}, r"align.policy \['skywork-reward-llama-3.1-8b'\]"),
         ({"align": {"swept": ["minilm-lr"]}}, r"align.swept \['minilm-lr'\]"),
     ],
 )

@@ -28,7 +28,7 @@ class HelpfulnessSettings(Section):
     method: Literal["full", "lora"] = Field("lora", description="train all weights, or a LoRA adapter and the head")
     lora_rank: int = Field(16, ge=1, description="LoRA rank (alpha is twice the rank)")
     learning_rate: float = Field(5e-4, gt=0)
-    steps: int = Field(120, ge=1, description="optimiser steps")
+    steps: int = Field(60, ge=1, description="optimiser steps")
     batch_pairs: int = Field(4, ge=1, description="pairs a step")
     max_length: int = Field(512, ge=16, description="longest conversation trained on, tokens; longer pairs are counted")
     center: float = Field(0.01, ge=0, description="weight of the squared sum of a pair's scores in the loss")
