@@ -2,11 +2,7 @@
 # Inputs:  <out>/interim/rows/<dataset>.jsonl, <out>/align/<config_id>/prompts/test.jsonl, a backbone or a published reward model
 # Outputs: <out>/helpfulness/, <out>/models/helpfulness/trained/, <out>/metrics/helpfulness/
 # The proxy needs none of it: without a reward model in helpfulness.reward or helpfulness.judge nothing here runs.
-HELPFULNESS_CODE = code_digest(
-    *(f"align/helpfulness{part}.py" for part in ("", "_metrics", "_model", "_pairs", "_train")),
-    "align/refusal.py",
-    "model/device.py",
-)
+SCORING_CODE = [f"align/{part}.py" for part in ("helpfulness", "helpfulness_model", "refusal")]
 
 
 def helper_folder(name):
@@ -16,7 +12,9 @@ def helper_folder(name):
 
 def helper_files(name):
     """What scoring by a helpfulness model reads: the proxy's encoder, or the reward model."""
-    return ENCODER_FILES if name == "proxy" else [f"{helper_folder(name)}/manifest.json"]
+    if name == "trained":
+        return [f"{helper_folder(name)}/manifest.json"]
+    return ancient(ENCODER_FILES if name == "proxy" else [f"{helper_folder(name)}/manifest.json"])
 
 
 def helper_option(name):
@@ -26,18 +24,13 @@ def helper_option(name):
 
 def helpfulness_files(name):
     """What H as `name` reads: the proxy's encoder, or a reward model with the map of its scores."""
-    mapped = [] if name == "proxy" else [f"{S.outdir}/helpfulness/{name}/map.json"]
-    return [
-        *(ancient(f) for f in helper_files(name) if name == "proxy"),
-        *(helper_files(name) if mapped else []),
-        *mapped,
-    ]
+    return [*helper_files(name), *[f"{S.outdir}/helpfulness/{name}/map.json"] * (name != "proxy")]
 
 
 def helpfulness_option(name):
     """The flags that name H: the proxy's encoder, or a reward model with the map of its scores."""
     if name == "proxy":
-        return f"--encoder {ENCODER}"
+        return helper_option(name)
     return f"--helpfulness {helper_folder(name)} --helpfulness-map {S.outdir}/helpfulness/{name}/map.json"
 
 
@@ -87,7 +80,7 @@ rule train_helpfulness:
         folder=f"{S.outdir}/models/helpfulness/trained",
         scratch=f"{S.outdir}/scratch/helpfulness",
         seed=S.seed,
-        code=HELPFULNESS_CODE,
+        code=code_digest("align/helpfulness_train.py", "align/helpfulness_model.py"),
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -100,7 +93,7 @@ rule score_helpfulness:
     """Raw scores of held-out pairs by a helpfulness model: validation pairs for its map, test pairs for its accuracy."""
     input:
         pairs="<out>/helpfulness/pairs/{held_out}.jsonl",
-        model=lambda w: ancient(helper_files(w.helper)) if w.helper == "proxy" else helper_files(w.helper),
+        model=lambda w: helper_files(w.helper),
         settings="<out>/config/helpfulness.yaml",
     output:
         "<out>/helpfulness/{helper}/{held_out}.jsonl",
@@ -114,7 +107,7 @@ rule score_helpfulness:
     threads: MODEL_THREADS
     params:
         model=lambda w: helper_option(w.helper),
-        code=HELPFULNESS_CODE,
+        code=code_digest(*SCORING_CODE),
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -137,7 +130,7 @@ rule map_helpfulness:
     conda:
         "../envs/core.yaml"
     params:
-        code=HELPFULNESS_CODE,
+        code=code_digest("align/helpfulness_metrics.py"),
     shell:
         r"""
         exec &> >(tee {log:q})
@@ -161,7 +154,7 @@ rule evaluate_helpfulness:
     params:
         seed=S.seed,
         scale=S.scale,
-        code=HELPFULNESS_CODE,
+        code=code_digest("align/helpfulness_metrics.py", "bench/bootstrap.py"),
     shell:
         r"""
         exec &> >(tee {log:q})

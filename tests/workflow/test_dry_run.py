@@ -57,6 +57,39 @@ def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) 
     assert "results/augmented/csrm-bank-10/cca.jsonl" in printed and "--llm results/models/backbone" in printed
 
 
+def test_the_demo_trains_a_helpfulness_model_only_when_asked_to(copy: Path) -> None:
+    assert "helpfulness" not in " ".join(planned(snakemake(copy, "--dry-run")))
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "helpfulness={reward: trained}")
+    jobs = planned(printed)
+    assert (jobs["build_helpfulness_pairs"], jobs["train_helpfulness"], jobs["score_helpfulness"]) == (1, 1, 3)
+    assert "rows/pyrit-refusal.jsonl" in printed and "data/raw/pyrit/manifest.json" in printed
+
+
+def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tmp_path: Path) -> None:
+    mirror = empty_mirror(tmp_path / "mirror")
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=small", f"data_root={mirror}")
+    commands = {
+        line.split()[1]: line for line in printed.replace("\\\n", " ").splitlines() if line[:13].strip()[:5] == "csrm "
+    }
+    trained = "--helpfulness results/small/models/helpfulness/trained --helpfulness-map"
+    assert trained in commands["prefer"] and "--encoder data/raw/minilm" in commands["judge"]
+    assert all(f"rows/{name}.jsonl" in commands["helpfulness-pairs"] for name in ("coconot", "xstest-completions"))
+    assert "align/no-alcohol/prompts/test.jsonl" in commands["helpfulness-pairs"].partition("--exclude")[2]
+
+
+def test_helpfulness_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--config", "scale=small")
+    assert "helpfulness data xstest-completions are left out" in printed and planned(printed)["train_helpfulness"] == 1
+
+
+def test_a_published_helpfulness_model_is_fetched_and_not_trained(copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=paper")
+    jobs = planned(printed)
+    assert "train_helpfulness" not in jobs and jobs["evaluate_helpfulness"] == 1
+    assert "--helpfulness data/raw/skywork-reward-llama-3.1-8b --helpfulness-map" in printed
+    assert "csrm fetch --model skywork-reward-llama-3.1-8b" in printed
+
+
 @pytest.mark.parametrize(
     ("dataset", "folder"), [("cosapien", "microsoft/CoSApien"), ("xstest-completions", "paul-rottger/xstest")]
 )
@@ -68,7 +101,13 @@ def test_data_that_only_a_mirror_holds_are_named(dataset: str, folder: str, copy
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("scale=large", "scale 'large' is unknown"), ("train={speed: 2}", "train.speed"), ("seed=-1", "seed")],
+    [
+        ("scale=large", "scale 'large' is unknown"),
+        ("train={speed: 2}", "train.speed"),
+        ("seed=-1", "seed"),
+        ("helpfulness={reward: trained, judge: trained}", "would be judged by the model that it was optimised for"),
+        ("helpfulness={reward: llama}", "helpfulness.reward ['llama'] are unknown"),
+    ],
 )
 def test_wrong_settings_stop_the_run(option: str, message: str, copy: Path) -> None:
     result = run(copy, "snakemake", "--dry-run", "--config", option)

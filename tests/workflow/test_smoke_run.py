@@ -32,6 +32,7 @@ TABLES = (
     "table5",
     "table7",
     "proposers",
+    "helpfulness",
 )
 
 
@@ -50,7 +51,19 @@ def test_targets_are_there(smoke: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["tables", "figures", "scores", "metrics", "calibration", "items", "augmented", "align", "judgements"]
+    "folder",
+    [
+        "tables",
+        "figures",
+        "scores",
+        "metrics",
+        "calibration",
+        "items",
+        "augmented",
+        "align",
+        "judgements",
+        "helpfulness",
+    ],
 )
 def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
     files = [p for p in (smoke.results / folder).rglob("*") if p.is_file() and not p.name.endswith("manifest.json")]
@@ -61,7 +74,7 @@ def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
 
 def test_every_model_has_a_manifest(smoke: Finished) -> None:
     folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
-    assert len(folders) == 6  # the backbone, two variants, the adapters of a policy under three algorithms
+    assert len(folders) == 7  # backbone, two variants, the helpfulness model, a policy's adapters of three algorithms
     assert [p for p in folders if not (p / "manifest.json").is_file()] == []
 
 
@@ -89,6 +102,8 @@ def test_touched_inputs_rerun_nothing(smoke: Finished) -> None:
         ("metrics={bootstrap: 60}", "evaluate_benchmark", "score_benchmark"),
         ("train={learning_rate: 0.5}", "train_csrm", "augment_cca"),
         ("align={beta: 0.2}", "train_policy", "train_csrm"),
+        ("helpfulness={center: 0.5}", "train_helpfulness", "train_csrm"),
+        ("helpfulness={reward: proxy}", "label_preferences", "train_helpfulness"),
     ],
 )
 def test_a_setting_reruns_its_own_stage(option: str, runs: str, rests: str, smoke: Finished) -> None:
