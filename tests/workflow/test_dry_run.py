@@ -1,5 +1,6 @@
 """Every scale plans its jobs without network; the rule graphs are what they were."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,9 +69,7 @@ def test_the_demo_trains_a_helpfulness_model_only_when_asked_to(copy: Path) -> N
 def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tmp_path: Path) -> None:
     mirror = empty_mirror(tmp_path / "mirror")
     printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=small", f"data_root={mirror}")
-    commands = {
-        line.split()[1]: line for line in printed.replace("\\\n", " ").splitlines() if line[:13].strip()[:5] == "csrm "
-    }
+    commands = dict(re.findall(r"csrm ([\w-]+)((?:.*\\\n)*.*)", printed))
     trained = "--helpfulness results/small/models/helpfulness/trained --helpfulness-map"
     assert trained in commands["prefer"] and "--encoder data/raw/minilm" in commands["judge"]
     assert all(f"rows/{name}.jsonl" in commands["helpfulness-pairs"] for name in ("coconot", "xstest-completions"))
