@@ -107,11 +107,13 @@ rule score_helpfulness:
     threads: MODEL_THREADS
     params:
         model=lambda w: helper_option(w.helper),
+        cap=lambda w: f"--item-cap {S.score.item_cap}" if S.score.item_cap and w.held_out == "test" else "",
         code=code_digest(*SCORING_CODE),
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm score-helpfulness {params.model} --pairs {input.pairs:q} --settings {input.settings:q} --output {output:q}
+        csrm score-helpfulness {params.model} --pairs {input.pairs:q} --settings {input.settings:q} {params.cap} \
+            --output {output:q}
         """
 
 

@@ -26,6 +26,7 @@ def register(commands: Any) -> None:
     score = _add(commands, "score-helpfulness", run_score, "--settings", "--pairs", "--output")
     score.add_argument("--model", type=Path, help="reward model folder")
     score.add_argument("--encoder", type=Path, help="sentence encoder folder, or `hash`: the proxy")
+    score.add_argument("--item-cap", type=int, help="at most so many pairs, of whole prompts")
     fit = _add(commands, "map-helpfulness", run_map, "--settings", "--output")
     fit.add_argument("--scores", type=Path, required=True, help="scores of the validation pairs")
     evaluate = _add(commands, "evaluate-helpfulness", run_evaluate, "--settings", "--seed", "--output")
@@ -98,6 +99,8 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_score(options: argparse.Namespace) -> None:
     """Score both responses of each pair by a reward model, or by the proxy."""
+    from csrm.data.prepare import cap
+
     settings = read_slice(options.settings, HelpfulnessSettings)
     if bool(options.model) == bool(options.encoder):
         raise ValueError("give either --model (a reward model) or --encoder (the proxy)")
@@ -105,8 +108,9 @@ def run_score(options: argparse.Namespace) -> None:
     inputs = {name: path for name, path in named.items() if path and str(path) != "hash"}
     with recording([options.output], {**inputs, "pairs": options.pairs}, settings) as notes:
         pairs = read_rows(options.pairs, PairRow)
-        rows = _scored(pairs, options, settings)
-        notes.update(pairs=write_rows(options.output, (row.model_dump() for row in rows)))
+        rows = _scored(cap(pairs, options.item_cap), options, settings)
+        written = write_rows(options.output, (row.model_dump() for row in rows))
+        notes.update(pairs=written, dropped={"item_cap": len(pairs) - written})
 
 
 def run_map(options: argparse.Namespace) -> None:

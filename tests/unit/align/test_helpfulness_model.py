@@ -186,6 +186,10 @@ def test_commands_end_to_end(run: Callable[..., None], tiny_policy: Path) -> Non
         for part in ("validation", "test"):
             scored = ("--pairs", f"pairs/{part}.jsonl", "--output", f"{name}-{part}.jsonl")
             run("score-helpfulness", *source, *scored, *common)
+    few = ("--pairs", "pairs/test.jsonl", "--item-cap", 1, "--output", "few.jsonl")
+    run("score-helpfulness", "--encoder", "hash", *few, *common)
+    tested = len(list(read_dicts("pairs/test.jsonl")))
+    assert read_json("few.jsonl.manifest.json")["notes"] == {"pairs": 1, "dropped": {"item_cap": tested - 1}}
     run("map-helpfulness", "--scores", "model-validation.jsonl", *common, "--output", "map.json")
     evaluate = ("evaluate-helpfulness", "--scores", "model-test.jsonl", "--proxy", "proxy-test.jsonl")
     identity = ("--model", "trained", "--scale", "smoke", "--settings", "metrics.yaml")
@@ -193,5 +197,5 @@ def test_commands_end_to_end(run: Callable[..., None], tiny_policy: Path) -> Non
     result, rows = read_json("metrics.json"), list(read_dicts("model-test.jsonl"))
     right = sum((row["chosen"] > row["rejected"]) + (row["chosen"] == row["rejected"]) / 2 for row in rows)
     assert result["accuracy"]["all"]["model"]["value"] == pytest.approx(right / len(rows))
-    assert result["accuracy"]["all"]["model"]["n"] == len(rows) == len(list(read_dicts("pairs/test.jsonl")))
+    assert result["accuracy"]["all"]["model"]["n"] == len(rows) == tested
     assert (result["kind"], result["scale"]) == ("helpfulness", "smoke")
