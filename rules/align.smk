@@ -191,7 +191,7 @@ rule label_preferences:
         samples="<out>/align/{config_id}/before/train.jsonl",
         scores="<out>/align/{config_id}/rewards/{reward}/train.jsonl",
         config=safety_config,
-        encoder=ancient(ENCODER_FILES),
+        helpfulness=helpfulness_files(S.helpfulness.reward),
         settings="<out>/config/align.yaml",
     output:
         "<out>/align/{config_id}/preferences/{reward}.jsonl",
@@ -201,14 +201,14 @@ rule label_preferences:
     conda:
         "../envs/core.yaml"
     params:
-        encoder=ENCODER,
+        helpfulness=helpfulness_option(S.helpfulness.reward),
         seed=align_seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm prefer --samples {input.samples:q} --scores {input.scores:q} --safety-config {input.config:q} \
-            --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} --output {output:q}
+            {params.helpfulness} --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 
@@ -255,6 +255,7 @@ rule train_policy_online:
         config=safety_config,
         model=reward_source,
         encoder=ancient(ENCODER_FILES),
+        helpfulness=helpfulness_files(S.helpfulness.reward),
         settings="<out>/config/align.yaml",
         score_settings="<out>/config/score.yaml",
         train_settings=lambda w: train_slice(w.reward),
@@ -272,7 +273,7 @@ rule train_policy_online:
     params:
         policy=backbone(S.align.policy),
         reward=reward_option,
-        encoder=ENCODER,
+        helpfulness=helpfulness_option(S.helpfulness.reward),
         folder=lambda w: f"{S.outdir}/models/policy/reinforce/{w.reward}/{w.config_id}",
         scratch=lambda w: f"{S.outdir}/scratch/policy/reinforce/{w.reward}/{w.config_id}",
         checkpoints=lambda w: checkpoint_option("reinforce", w),
@@ -282,7 +283,7 @@ rule train_policy_online:
         r"""
         exec &> >(tee {log:q})
         csrm train-policy-online --policy {params.policy} --prompts {input.prompts:q} \
-            --safety-config {input.config:q} {params.reward} --encoder {params.encoder} \
+            --safety-config {input.config:q} {params.reward} {params.helpfulness} \
             --settings {input.settings:q} --score-settings {input.score_settings:q} \
             --train-settings {input.train_settings:q} --seed {params.seed} --scratch {params.scratch} \
             {params.checkpoints} --output {params.folder}
@@ -290,11 +291,11 @@ rule train_policy_online:
 
 
 rule judge_responses:
-    """Compliance by lexicon and helpfulness by a proxy: no reward model takes part."""
+    """Compliance by lexicon, helpfulness by `helpfulness.judge`: no reward model that was optimised takes part."""
     input:
         generations="<out>/align/{config_id}/{generated}.jsonl",
         config=safety_config,
-        encoder=ancient(ENCODER_FILES),
+        helpfulness=helpfulness_files(S.helpfulness.judge),
     output:
         "<out>/judgements/{config_id}/{generated}.jsonl",
     log:
@@ -305,11 +306,11 @@ rule judge_responses:
     conda:
         "../envs/core.yaml"
     params:
-        encoder=ENCODER,
+        helpfulness=helpfulness_option(S.helpfulness.judge),
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
-            --encoder {params.encoder} --output {output:q}
+            {params.helpfulness} --output {output:q}
         """

@@ -67,6 +67,11 @@ REFERENCE = S.train.variants[0]
 REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
 SCORED = [*VARIANTS, *S.score.models]
 LANGUAGE_MODELS = [*VARIANTS, "zero-shot"]
+# Reward models of helpfulness (section 4.4), and the data sets that they are fitted to and tested on.
+HELPERS = S.helpfulness.models()
+HELPFUL_SETS = [d for d in S.helpfulness.data if at_hand(DATASETS[d], S.data_root)]
+if HELPERS and (absent := sorted({*S.helpfulness.data} - {*HELPFUL_SETS})):
+    print(f"helpfulness data {', '.join(absent)} are left out: data_root does not hold them", file=sys.stderr)
 # Models whose clauses are probed.
 PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
@@ -99,6 +104,7 @@ TABLES = [
 ]
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
+TABLES += ["helpfulness"] * bool(HELPERS)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values())
 TABLES += ["cosa"] * S.cosa.table
@@ -143,6 +149,7 @@ wildcard_constraints:
     algorithm=either(ALIGNED),
     part="train|test",
     reward=either([*S.align.rewards, *S.align.swept]),
+    helper=either(["proxy", *HELPERS]),
     stage="before|after",
     method="[a-z0-9-]+",
 
@@ -150,7 +157,7 @@ wildcard_constraints:
 def backbone(model_id):
     """Folder of a model: converted or made under <out>, or as fetched."""
     model = MODELS[model_id]
-    return f"data/raw/{model.raw}" if model.format == "folder" else f"{S.outdir}/models/backbone/{model_id}"
+    return f"data/raw/{model.raw}" if model.format in ("folder", "reward") else f"{S.outdir}/models/backbone/{model_id}"
 
 
 def scorer(model_id):

@@ -36,6 +36,7 @@ TABLE_METRICS = {
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),
     "proposers": ["<out>/metrics/proposers.json"],
     "cosa": ["<out>/metrics/cosa.json"],
+    "helpfulness": expand("<out>/metrics/helpfulness/{helper}.json", helper=HELPERS),
 }
 # The first labelled benchmark of the run, which Figure 5 is drawn from.
 FIRST_LABELLED = [k for k in S.score.benchmarks if k in LABELLED][:1]

@@ -2,7 +2,7 @@
 # Inputs:  data/raw/<model>/, <out>/augmented/<draw>/*.jsonl
 # Outputs: <out>/models/backbone/<model>/, <out>/models/csrm/<variant>/
 TRAINED_WITH = [f"model/{part}.py" for part in ("attention", "device", "reward", "scorer", "tree", "verbalizer")]
-MADE = [m for m in MODELS.values() if m.format != "folder"]
+MADE = [m for m in MODELS.values() if m.format in ("gguf", "rule")]
 
 
 def backbone_source(wildcards):

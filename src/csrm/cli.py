@@ -14,6 +14,7 @@ GROUPS = (
     "csrm.bench.commands",
     "csrm.bench.clauses_commands",
     "csrm.bench.proposals_commands",
+    "csrm.align.helpfulness_commands",
     "csrm.align.commands",
     "csrm.align.evaluation_commands",
     "csrm.cosa.commands",

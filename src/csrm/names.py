@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from csrm.align.helpfulness_pairs import HELPFUL
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import load_benchmarks
@@ -12,6 +13,7 @@ from csrm.configs.topics import load_topics
 from csrm.data.tables import load_datasets, load_models
 from csrm.model.backends.address import server_address
 from csrm.settings import Settings, TrainSettings
+from csrm.settings.helpfulness import PROXY, TRAINED
 
 
 def check_names(settings: Settings, variants: Mapping[str, TrainSettings], config_dir: str | Path) -> None:
@@ -30,11 +32,18 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     folder, score, align = Path(config_dir), settings.score, settings.align
     models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
     rewards = [*variants, "zero-shot", *BASELINES]
+    helpers = [PROXY, TRAINED, *(key for key, model in models.items() if model.format == "reward")]
+    backbones = [key for key, model in models.items() if model.format != "reward"]
+    helpful = [key for key, dataset in datasets.items() if key in HELPFUL or dataset.kind == "labelled"]
     configs = [path.stem for path in (folder / "safety_configs").glob("*.yaml")]
     for setting, names, known in (
-        ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, models),
-        ("align.policy", [align.policy], models),
-        ("cosa.policy", [settings.cosa.policy], models),
+        ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, backbones),
+        ("align.policy", [align.policy], backbones),
+        ("helpfulness.backbone", [settings.helpfulness.backbone], backbones),
+        ("helpfulness.reward", [settings.helpfulness.reward], helpers),
+        ("helpfulness.judge", [settings.helpfulness.judge], helpers),
+        ("helpfulness.data", settings.helpfulness.data, helpful),
+        ("cosa.policy", [settings.cosa.policy], backbones),
         ("cosa.seen, cosa.unseen", [*settings.cosa.seen, *settings.cosa.unseen], load_topics().keys),
         ("data.train", settings.data.train, datasets),
         ("data.response_pairs", settings.data.response_pairs, datasets),

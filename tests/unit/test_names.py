@@ -48,6 +48,14 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ({"align": {"swept": ["minilm"]}}, r"align.swept \['minilm'\] .*minilm-lr-no-config"),
         ({"align": {"judge_data": ["xstest"]}}, r"align.judge_data \['xstest'\] .*xstest-completions"),
         ({"align": {"seeds": [1, 0]}}, r"align.seeds \[1, 0\] hold the run's own seed 0: name further ones only"),
+        (
+            {"helpfulness": {"reward": "qwen3-1.7b"}},
+            r"helpfulness.reward \['qwen3-1.7b'\] .*proxy, skywork-.*, trained",
+        ),
+        ({"helpfulness": {"judge": "traind"}}, r"helpfulness.judge \['traind'\] .*trained"),
+        ({"helpfulness": {"data": ["safe-rlhf"]}}, r"helpfulness.data \['safe-rlhf'\] .*coconot"),
+        ({"helpfulness": {"backbone": "skywork-reward-llama-3.1-8b"}}, r"helpfulness.backbone .*smollm2-135m-instruct"),
+        ({"align": {"policy": "skywork-reward-llama-3.1-8b"}}, r"align.policy \['skywork-reward-llama-3.1-8b'\]"),
     ],
 )
 def test_a_misspelled_name_is_answered_with_the_known_ones(overrides: dict[str, Any], message: str) -> None:

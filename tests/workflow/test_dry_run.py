@@ -68,6 +68,37 @@ def test_a_baseline_is_a_reward_offline_and_online(copy: Path) -> None:
     assert f"{online}minilm-lr-no-config.joblib" in printed and "--model results/models/csrm/csrm" in printed
 
 
+def test_the_demo_trains_a_helpfulness_model_only_when_asked_to(copy: Path) -> None:
+    assert "helpfulness" not in " ".join(planned(snakemake(copy, "--dry-run")))
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "helpfulness={reward: trained}")
+    jobs = planned(printed)
+    assert (jobs["build_helpfulness_pairs"], jobs["train_helpfulness"], jobs["score_helpfulness"]) == (1, 1, 3)
+    assert "rows/pyrit-refusal.jsonl" in printed and "data/raw/pyrit/manifest.json" in printed
+
+
+def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tmp_path: Path) -> None:
+    mirror = empty_mirror(tmp_path / "mirror")
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=small", f"data_root={mirror}")
+    commands = dict(re.findall(r"csrm ([\w-]+)((?:.*\\\n)*.*)", printed))
+    trained = "--helpfulness results/small/models/helpfulness/trained --helpfulness-map"
+    assert trained in commands["prefer"] and "--encoder data/raw/minilm" in commands["judge"]
+    assert all(f"rows/{name}.jsonl" in commands["helpfulness-pairs"] for name in ("coconot", "xstest-completions"))
+    assert "align/no-alcohol/prompts/test.jsonl" in commands["helpfulness-pairs"].partition("--exclude")[2]
+
+
+def test_helpfulness_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--config", "scale=small")
+    assert "helpfulness data xstest-completions are left out" in printed and planned(printed)["train_helpfulness"] == 1
+
+
+def test_a_published_helpfulness_model_is_fetched_and_not_trained(copy: Path) -> None:
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=paper")
+    jobs = planned(printed)
+    assert "train_helpfulness" not in jobs and jobs["evaluate_helpfulness"] == 1
+    assert "--helpfulness data/raw/skywork-reward-llama-3.1-8b --helpfulness-map" in printed
+    assert "csrm fetch --model skywork-reward-llama-3.1-8b" in printed
+
+
 @pytest.mark.parametrize(
     ("dataset", "folder"), [("cosapien", "microsoft/CoSApien"), ("xstest-completions", "paul-rottger/xstest")]
 )
@@ -79,7 +110,13 @@ def test_data_that_only_a_mirror_holds_are_named(dataset: str, folder: str, copy
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("scale=large", "scale 'large' is unknown"), ("train={speed: 2}", "train.speed"), ("seed=-1", "seed")],
+    [
+        ("scale=large", "scale 'large' is unknown"),
+        ("train={speed: 2}", "train.speed"),
+        ("seed=-1", "seed"),
+        ("helpfulness={reward: trained, judge: trained}", "would be judged by the model that it was optimised for"),
+        ("helpfulness={reward: llama}", "helpfulness.reward ['llama'] are unknown"),
+    ],
 )
 def test_wrong_settings_stop_the_run(option: str, message: str, copy: Path) -> None:
     result = run(copy, "snakemake", "--dry-run", "--config", option)

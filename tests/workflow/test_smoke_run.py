@@ -35,6 +35,7 @@ TABLES = (
     "proposers",
     "pareto",
     "judge",
+    "helpfulness",
 )
 
 
@@ -53,7 +54,19 @@ def test_targets_are_there(smoke: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["tables", "figures", "scores", "metrics", "calibration", "items", "augmented", "align", "judgements"]
+    "folder",
+    [
+        "tables",
+        "figures",
+        "scores",
+        "metrics",
+        "calibration",
+        "items",
+        "augmented",
+        "align",
+        "judgements",
+        "helpfulness",
+    ],
 )
 def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
     files = [p for p in (smoke.results / folder).rglob("*") if p.is_file() and not p.name.endswith("manifest.json")]
@@ -64,8 +77,8 @@ def test_every_artifact_has_a_manifest(folder: str, smoke: Finished) -> None:
 
 def test_every_model_has_a_manifest(smoke: Finished) -> None:
     folders = {p.parent for p in (smoke.results / "models").rglob("*.safetensors")}
-    # The backbone, two variants, a policy and its checkpoint under three algorithms, two stages of CoSAlign.
-    assert len(folders) == 11
+    # The backbone, two variants, H, a policy and its checkpoint under three algorithms, two stages of CoSAlign.
+    assert len(folders) == 12
     assert [p for p in folders if not (p / "manifest.json").is_file()] == []
 
 
@@ -93,6 +106,8 @@ def test_touched_inputs_rerun_nothing(smoke: Finished) -> None:
         ("metrics={bootstrap: 60}", "evaluate_benchmark", "score_benchmark"),
         ("train={learning_rate: 0.5}", "train_csrm", "augment_cca"),
         ("align={beta: 0.2}", "train_policy", "train_csrm"),
+        ("helpfulness={center: 0.5}", "train_helpfulness", "train_csrm"),
+        ("helpfulness={reward: proxy}", "label_preferences", "train_helpfulness"),
     ],
 )
 def test_a_setting_reruns_its_own_stage(option: str, runs: str, rests: str, smoke: Finished) -> None:

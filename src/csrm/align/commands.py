@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from csrm.align.helpfulness_commands import add_choice, chosen, chosen_inputs
 from csrm.configs.safety_config import SafetyConfig
 from csrm.files import read_rows, write_rows
 from csrm.provenance import recording
@@ -22,7 +23,6 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--prompts": {"type": Path, "required": True, "help": "PromptRow JSONL"},
     "--samples": {"type": Path, "required": True, "help": "samples of `csrm sample`"},
     "--scores": {"type": Path, "required": True, "help": "scores of the preference items"},
-    "--encoder": {"type": Path, "required": True, "help": "sentence encoder folder, or `hash`"},
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
 }
 
@@ -38,8 +38,9 @@ ALGORITHMS = {"dpo": "DPO", "reward-distillation": "Reward Distillation", "reinf
 
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
-    prompts_flags = ["--safety-config", "--encoder", "--settings", "--seed"]
+    prompts_flags = ["--safety-config", "--settings", "--seed"]
     prompts = _add(commands, "align-prompts", run_prompts, prompts_flags, output_dir=True)
+    prompts.add_argument("--encoder", type=Path, required=True, help="sentence encoder folder, or `hash`")
     prompts.add_argument("--llm", help="model folder that writes prompts where the settings name no model")
     prompts.add_argument("--llm-cache", type=Path, help="answers of that model (default: the user's cache)")
     sample = _add(
@@ -49,14 +50,14 @@ def register(commands: Any) -> None:
     sample.add_argument("--samples", type=int, required=True, help="responses a prompt")
     _add(commands, "answer-topics", run_answer_topics, ["--policy", "--prompts", "--settings", "--seed", "--output"])
     _add(commands, "preference-items", run_items, ["--samples", "--safety-config", "--output"])
-    prefer_flags = ["--samples", "--scores", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
-    _add(commands, "prefer", run_prefer, prefer_flags)
+    prefer_flags = ["--samples", "--scores", "--safety-config", "--settings", "--seed", "--output"]
+    prefer = _add(commands, "prefer", run_prefer, prefer_flags)
     train = _add(commands, "train-policy", run_train, ["--policy", "--settings", "--seed", "--output"])
     train.add_argument("--algorithm", choices=get_args(PairAlgorithm), required=True, help="how the pairs are learnt")
     train.add_argument("--preferences", type=Path, required=True, help="pairs of `csrm prefer`")
     train.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     train.add_argument("--checkpoints", **CHECKPOINTS)
-    online_flags = ["--policy", "--prompts", "--safety-config", "--encoder", "--settings", "--seed", "--output"]
+    online_flags = ["--policy", "--prompts", "--safety-config", "--settings", "--seed", "--output"]
     online = _add(commands, "train-policy-online", run_train_online, online_flags)
     source = online.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="reward model folder")
@@ -67,7 +68,9 @@ def register(commands: Any) -> None:
     online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     online.add_argument("--checkpoints", **CHECKPOINTS)
-    judge = _add(commands, "judge", run_judge, ["--safety-config", "--encoder", "--output"])
+    judge = _add(commands, "judge", run_judge, ["--safety-config", "--output"])
+    for parser in (prefer, online, judge):
+        add_choice(parser)
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
 
 
@@ -152,19 +155,16 @@ def run_items(options: argparse.Namespace) -> None:
 
 def run_prefer(options: argparse.Namespace) -> None:
     """Pair the best with the worst responses by total reward."""
-    from csrm.align.helpfulness import helpfulness
     from csrm.align.prefer import preferences
     from csrm.align.rewards import align_scores, total_reward
-    from csrm.augment.encoder import load_encoder
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
-    inputs = _existing(options, "samples", "scores", "safety_config", "encoder")
+    inputs = {**_existing(options, "samples", "scores", "safety_config"), **chosen_inputs(options)}
     with recording([options.output], inputs, settings, options.seed) as notes:
         samples = _samples(options.samples)
         kept = [s for s in samples if s.response]
         scores = align_scores([s.id for s in kept], read_rows(options.scores, ScoreRow))
-        encoder = load_encoder(options.encoder)
-        helpful = helpfulness([s.prompt for s in kept], [s.response for s in kept], encoder)
+        helpful = chosen(options)([s.prompt for s in kept], [s.response for s in kept])
         rewards = total_reward(scores, helpful, settings.sweep_slope, 0.0)
         result = preferences(kept, rewards.tolist(), config, settings.pairs_per_prompt, options.seed)
         pairs = write_rows(options.output, (p.model_dump() for p in result.pairs))
@@ -199,17 +199,17 @@ def run_train_online(options: argparse.Namespace) -> None:
     """Train a LoRA adapter with REINFORCE++ on the reward of the policy's own responses."""
     from csrm.align.online_reward import OnlineReward
     from csrm.align.reinforce import train_reinforce
-    from csrm.augment.encoder import load_encoder
     from csrm.model.scorer import CSRM
     from csrm.settings import ScoreSettings, TrainSettings
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
-    names = ["policy", "prompts", "safety_config", "encoder", "score_settings", "train_settings"]
+    names = ["policy", "prompts", "safety_config", "score_settings", "train_settings"]
     names += [name for name in ("model", "fitted") if getattr(options, name)]
-    with recording(_folders(options), _existing(options, *names), settings, options.seed) as notes:
+    inputs = {**_existing(options, *names), **chosen_inputs(options)}
+    with recording(_folders(options), inputs, settings, options.seed) as notes:
         judge = _baseline(options) or CSRM.open(options.model, score, train.section_order, train.verbalizer)
-        reward = OnlineReward(judge, config, load_encoder(options.encoder), settings.sweep_slope)
+        reward = OnlineReward(judge, config, chosen(options), settings.sweep_slope)
         prompts = read_rows(options.prompts, PromptRow)
         trained = train_reinforce(
             options.policy,
@@ -227,15 +227,14 @@ def run_train_online(options: argparse.Namespace) -> None:
 
 
 def run_judge(options: argparse.Namespace) -> None:
-    """Judge compliance by lexicon and helpfulness by the proxy."""
+    """Judge compliance by lexicon and helpfulness by H."""
     from csrm.align.judge import LexiconJudge, judge_samples
-    from csrm.augment.encoder import load_encoder
     from csrm.configs.topics import load_topics
 
-    inputs = _existing(options, "generations", "safety_config", "encoder")
+    inputs = {**_existing(options, "generations", "safety_config"), **chosen_inputs(options)}
     with recording([options.output], inputs) as notes:
         judge = LexiconJudge(SafetyConfig.load(options.safety_config), load_topics().families)
-        rows = judge_samples(_samples(options.generations), judge, load_encoder(options.encoder))
+        rows = judge_samples(_samples(options.generations), judge, chosen(options))
         write_rows(options.output, (r.model_dump() for r in rows))
         notes.update(judge="lexicon", unjudged_categories=judge.unjudged, rows=len(rows))
         notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))

@@ -8,11 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from csrm.align.helpfulness import helpfulness
+from csrm.align.helpfulness import Helpfulness
 from csrm.align.policy import system_message
 from csrm.align.refusal import is_refusal, without_refusals
 from csrm.align.schema import Judgement, Sample, TopicFamily
-from csrm.augment.encoder import TextEncoder
 from csrm.configs.safety_config import Category, SafetyConfig
 
 _TAG = re.compile(r"\[\[\s*([A-Za-z]+|\d+(?:\.\d+)?)\s*(?:/\s*5\s*)?\]\]")
@@ -108,9 +107,9 @@ def parse_rating(answer: str) -> Parsed:
     return Parsed(tags[-1] if valid else None, len(set(tags)) > 1)
 
 
-def judge_samples(samples: Sequence[Sample], judge: ComplianceJudge, encoder: TextEncoder) -> list[Judgement]:
-    """Compliance by `judge` and helpfulness by the proxy, for every sample."""
-    values = helpfulness([s.prompt for s in samples], [s.response for s in samples], encoder)
+def judge_samples(samples: Sequence[Sample], judge: ComplianceJudge, helpfulness: Helpfulness) -> list[Judgement]:
+    """Compliance by `judge` and helpfulness by `helpfulness`, for every sample."""
+    values = helpfulness([s.prompt for s in samples], [s.response for s in samples])
     return [
         Judgement(
             id=s.id,

@@ -1,13 +1,12 @@
-"""Total reward R * H of responses while a policy is trained (CSRM section 4.4): a CSRM in memory times the proxy."""
+"""Total reward R * H of responses while a policy is trained (CSRM section 4.4): a CSRM in memory times H."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from csrm.align.helpfulness import helpfulness
+from csrm.align.helpfulness import Helpfulness
 from csrm.align.rewards import total_reward
-from csrm.augment.encoder import TextEncoder
 from csrm.configs.safety_config import SafetyConfig
 from csrm.model.scorer import CSRM, Request
 from csrm.rows import Message
@@ -20,11 +19,11 @@ class OnlineReward:
     """
 
     def __init__(
-        self, judge: CSRM, config: SafetyConfig, encoder: TextEncoder, slope: float = 1.0, offset: float = 0.0
+        self, judge: CSRM, config: SafetyConfig, helpfulness: Helpfulness, slope: float = 1.0, offset: float = 0.0
     ) -> None:
         self.judge = judge
         self.config = config
-        self.encoder = encoder
+        self.helpfulness = helpfulness
         self.slope = slope
         self.offset = offset
 
@@ -40,7 +39,7 @@ class OnlineReward:
         kept = [i for i, text in enumerate(responses) if text.strip()]
         if kept:
             asked, answered = [prompts[i] for i in kept], [responses[i] for i in kept]
-            helpful = helpfulness(asked, answered, self.encoder)
+            helpful = self.helpfulness(asked, answered)
             rewards[kept] = total_reward(self._log_odds(asked, answered), helpful, self.slope, self.offset)
         return rewards
 

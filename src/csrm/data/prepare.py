@@ -96,7 +96,7 @@ def _same(row: AnyRow, counts: Counter[str]) -> bool:
     return same
 
 
-def cap(rows: list[AnyRow], limit: int | None) -> list[AnyRow]:
+def cap(rows: list[Identified], limit: int | None) -> list[Identified]:
     """At most `limit` rows: whole prompts in the order of their hash, then back in the order of `rows`."""
     if limit is None or len(rows) <= limit:
         return rows

@@ -51,7 +51,7 @@ class Dataset(Remote):
 class Model(Remote):
     """One line of `models.tsv`."""
 
-    format: Literal["gguf", "folder", "rule"]
+    format: Literal["gguf", "folder", "rule", "reward"]
 
 
 class PinnedFile(_Line):

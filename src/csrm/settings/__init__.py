@@ -15,6 +15,7 @@ from csrm.settings.base import DType, Section, SectionOrder, merge, read_slice, 
 from csrm.settings.cosa import CosaSettings, Mode
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
+from csrm.settings.helpfulness import HelpfulnessSettings
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
 from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
 
@@ -26,6 +27,7 @@ __all__ = [
     "CosaSettings",
     "DType",
     "DataSettings",
+    "HelpfulnessSettings",
     "LLMSettings",
     "MetricSettings",
     "Mode",
@@ -64,6 +66,7 @@ class Settings(Section):
     train: TrainSettings = TrainSettings()
     score: ScoreSettings = ScoreSettings()
     metrics: MetricSettings = MetricSettings()
+    helpfulness: HelpfulnessSettings = HelpfulnessSettings()
     align: AlignSettings = AlignSettings()
     cosa: CosaSettings = CosaSettings()
 
@@ -88,7 +91,7 @@ class Settings(Section):
         return self
 
 
-STAGES = ("topics", "data", "augment", "train", "score", "metrics", "align", "cosa")
+STAGES = ("topics", "data", "augment", "train", "score", "metrics", "helpfulness", "align", "cosa")
 
 
 def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Settings:

@@ -3,7 +3,7 @@
 import pytest
 from align_fakes import Family
 
-from csrm.align.helpfulness import completeness, distinct_trigrams, helpfulness, relevance
+from csrm.align.helpfulness import Proxy, completeness, distinct_trigrams, helpfulness, relevance
 from csrm.align.judge import LexiconJudge, LLMJudge, judge_samples, parse_rating, parse_yes_no
 from csrm.align.refusal import is_refusal
 from csrm.align.schema import Sample
@@ -86,7 +86,7 @@ def test_judgements(families: list[Family], no_alcohol: SafetyConfig) -> None:
         )
         for i, text in enumerate(texts)
     ]
-    rows = judge_samples(samples, LexiconJudge(no_alcohol, families), HashEncoder())
+    rows = judge_samples(samples, LexiconJudge(no_alcohol, families), Proxy(HashEncoder()))
     assert [(r.safe, r.refused, r.on_topic) for r in rows] == [(False, False, True), (True, True, True)]
     assert rows[0].helpfulness and rows[1].helpfulness == 0
 

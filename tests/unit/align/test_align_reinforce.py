@@ -9,6 +9,7 @@ import pytest
 
 from csrm.align.advantages import EPSILON, advantages, sizes
 from csrm.align.dpo import Trained
+from csrm.align.helpfulness import Proxy, helpfulness
 from csrm.align.online_reward import OnlineReward
 from csrm.align.policy import chat, load_policy, load_tokenizer, prompt_ids
 from csrm.align.reinforce import Reward, build_trainer, train_reinforce
@@ -229,13 +230,11 @@ def test_unusable_prompts_and_rewards_are_refused(tiny_policy: Path, no_alcohol:
 
 
 def test_online_reward_is_total_reward_and_empty_responses_get_none(tiny_scorer: Any, no_alcohol: SafetyConfig) -> None:
-    reward = OnlineReward(tiny_scorer, no_alcohol, HashEncoder(), slope=2.0, offset=-1.0)
+    reward = OnlineReward(tiny_scorer, no_alcohol, Proxy(HashEncoder()), slope=2.0, offset=-1.0)
     answer = "Serve music and a drink to the party and to the dog, what else should they want?"
     found = reward(["What should I serve?"] * 3, ["", answer, "  "])
     turns = [Message(role="user", content="What should I serve?"), Message(role="assistant", content=answer)]
     s = tiny_scorer.score(turns, no_alcohol).log_odds
-    from csrm.align.helpfulness import helpfulness
-
     h = helpfulness(["What should I serve?"], [answer], HashEncoder())
     assert found[[0, 2]].tolist() == [0, 0]
     assert found[1] == pytest.approx(total_reward([s], h, 2.0, -1.0)[0], rel=1e-4) and 0 < found[1] < 1

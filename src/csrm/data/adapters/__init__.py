@@ -16,6 +16,7 @@ ADAPTERS: dict[str, Adapter] = {
     "cst-pairs": pairs.system_prompts,
     "dynabench": guards.dynabench,
     "or-bench": exaggerated.or_bench,
+    "project-pairs": project.pairs,
     "pyrit-harm": pyrit.harm,
     "pyrit-objective": pyrit.objective,
     "pyrit-refusal": pyrit.refusal,
