@@ -134,12 +134,13 @@ def gap(left: Sequence[float], right: Sequence[float]) -> float:
     return max(abs(a - b) for a, b in zip(left, right, strict=True))
 
 
-def measure(plain: Any, ours: TransformersBackend, case: Case, repeats: int) -> str:
-    """One line of the table.
+def measure(plain: Any, twin: Any, case: Case, repeats: int) -> str:
+    """One line of the table; nothing is at hand but what the case says.
 
     Raises:
         SystemExit: if scores differ by more than 1e-5 nats.
     """
+    ours = TransformersBackend(twin, ANSWERS)
     for prefix in case.cached:
         ours.warm(prefix)
     ways: dict[str, Callable[[], list[float]]] = {
@@ -200,7 +201,7 @@ def build(shape: str, folder: str | None) -> Any:
     return LlamaForCausalLM(config).eval()
 
 
-def twin(model: Any) -> Any:
+def copy_of(model: Any) -> Any:
     """The same weights in a model of its own, whose attention is ours."""
     ours = type(model)._from_config(model.config, dtype=torch.float32)
     ours.load_state_dict(model.state_dict(), assign=True)
@@ -221,7 +222,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     plain = build(options.shape, options.model)
-    ours = TransformersBackend(twin(plain), ANSWERS)
+    twin = copy_of(plain)
     repeats, scale = (2, 0.1) if options.quick else (options.repeats, 1.0)
     name = options.model or f"random, {options.shape}"
     print(
@@ -234,7 +235,7 @@ def main() -> None:
     with torch.inference_mode():
         for case in cases(scale, options.seed):
             if case.name.startswith(tuple(options.cases)):
-                print(measure(plain, ours, case, repeats), flush=True)
+                print(measure(plain, twin, case, repeats), flush=True)
 
 
 if __name__ == "__main__":
