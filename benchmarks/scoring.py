@@ -41,8 +41,8 @@ class Case(NamedTuple):
     cached: list[Tokens]
 
 
-def cases(scale: float, seed: int) -> list[Case]:
-    """The bars' inputs, random token ids with the lengths of the bars times `scale`."""
+def cases(scale: float, seed: int, count: int = 20) -> list[Case]:
+    """The bars' inputs, random token ids with the lengths of the bars times `scale`; `count` configurations, or half."""
     draw = random.Random(seed)
 
     def text(length: float) -> Tokens:
@@ -50,19 +50,19 @@ def cases(scale: float, seed: int) -> list[Case]:
 
     config, prompt = text(CONFIG), text(PROMPT)
     ragged = [config + prompt + text(draw.uniform(100, 300)) for _ in range(8)]
-    configs = [text(CONFIG) for _ in range(20)]
+    configs = [text(CONFIG) for _ in range(count)]
     turn = text(PROMPT + RESPONSE)
     preamble = text(0.75 * CONFIG)
-    alike = [preamble + text(0.25 * CONFIG) for _ in range(20)]
+    alike = [preamble + text(0.25 * CONFIG) for _ in range(count)]
     turns = [text(PROMPT + RESPONSE) for _ in range(8)]
-    grid = [c + t for c in configs[:10] for t in turns]
+    grid = [c + t for c in configs[: count // 2] for t in turns]
     many = [c + turn for c in configs]
     return [
         Case("C1, C2", "8 responses of U(100, 300), cold", ragged, []),
         Case("C2 cached", "the same, configuration at hand", ragged, [config]),
-        Case("C3", "20 configurations x 1 conversation, configurations at hand", many, configs),
-        Case("C4", "20 configurations sharing 75 %, cold", [c + turn for c in alike], []),
-        Case("C5", "10 configurations x 8 conversations, cold", grid, []),
+        Case("C3", f"{count} configurations x 1 conversation, configurations at hand", many, configs),
+        Case("C4", f"{count} configurations sharing 75 %, cold", [c + turn for c in alike], []),
+        Case("C5", f"{count // 2} configurations x 8 conversations, cold", grid, []),
     ]
 
 
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--model", metavar="FOLDER", help="model folder (default: random weights)")
     parser.add_argument("--shape", choices=SHAPES, default="smollm2", help="of the random weights")
     parser.add_argument("--cases", nargs="+", default=[""], help="beginnings of the cases' names (default: all)")
+    parser.add_argument("--configs", type=int, default=20, help="configurations of C3 and C4; half as many of C5")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
@@ -233,7 +234,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     with torch.inference_mode():
-        for case in cases(scale, options.seed):
+        for case in cases(scale, options.seed, options.configs):
             if case.name.startswith(tuple(options.cases)):
                 print(measure(plain, twin, case, repeats), flush=True)
 

@@ -7,11 +7,11 @@ depend on company, as long as the matrix products' rows do not (`tests/unit/mode
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from csrm.model.walk import KnownPrefix, Piece
+from csrm.model.walk import Piece
 
 QUERIES = 64  # tokens whose scores are computed at once: with the keys they stay in the processor's cache
 PAGE = 192  # keys whose weighted values are added up in one product: an order of additions that no length changes
@@ -27,12 +27,12 @@ class Prefix(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A piece of a pass: its rows [start, stop), the position of the first, and what comes before."""
+    """A piece of a pass: its rows [start, stop), the position of the first, and the `Prefix` to lay before it."""
 
     start: int
     stop: int
     position: int
-    known: KnownPrefix | None
+    known: Any
     ends: tuple[int, ...]
 
 
@@ -70,7 +70,7 @@ class Path:
         """Write a run's keys and values, (key heads, tokens of the pass, size), at their positions."""
         states = self.states[layer]
         if run.known is not None:
-            states[:, :, : run.position] = run.known.states[layer][:, :, : run.position]  # type: ignore[attr-defined]
+            states[:, :, : run.position] = run.known.states[layer][:, :, : run.position]
         end = run.position + run.stop - run.start
         states[0, :, run.position : end] = keys[:, run.start : run.stop]
         states[1, :, run.position : end] = values[:, run.start : run.stop]
