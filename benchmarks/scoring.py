@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 def cases(scale: float, seed: int, count: int = 20) -> list[Case]:
-    """The bars' inputs, random token ids with the lengths of the bars times `scale`; `count` configurations, or half."""
+    """The bars' inputs, random token ids with the lengths of the bars times `scale`; `count` configurations."""
     draw = random.Random(seed)
 
     def text(length: float) -> Tokens:
