@@ -4,6 +4,7 @@ PyTorch's kernel repeats the keys for every query head and runs its gradient hea
 and a few hundred tokens the plain products below take less time (`benchmarks/attention.py`).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def grouped_attention(
     attention_mask: "torch.Tensor | None",
     scaling: float | None = None,
     dropout: float = 0.0,
+    along: "Callable[..., torch.Tensor] | None" = None,
     **others: Any,
 ) -> tuple["torch.Tensor", None]:
     """softmax(q k^T scaling + mask) v.
@@ -34,6 +36,7 @@ def grouped_attention(
         attention_mask: (B, 1, S, T), added to the scores.
         scaling: factor of the scores (default: d ** -.5).
         dropout: share of attention weights set to 0 while training.
+        along: attention of its own of who calls the layer (`csrm.model.path`), instead of this one.
         others: what PyTorch's kernel is given besides.
 
     Returns:
@@ -42,6 +45,8 @@ def grouped_attention(
     import torch
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+    if along is not None:
+        return along(module.layer_idx, query, key, value, module.scaling if scaling is None else scaling), None
     if attention_mask is None or attention_mask.dtype == torch.bool:
         given = {"scaling": scaling, "dropout": dropout, **others}
         return sdpa_attention_forward(module, query, key, value, attention_mask, **given)

@@ -33,6 +33,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--backend", choices=("transformers", "vllm", "openai"), default="transformers")
     score.add_argument("--base-url", metavar="URL", help="address of the server (backend openai)")
     score.add_argument("--served", metavar="NAME", help="name that the server gives the model (default: its folder)")
+    score.add_argument("--cache-dir", metavar="DIR", help="keep what is computed of each policy (order config-first)")
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
     methods = ("temperature", "platt", "isotonic")
     score.add_argument("--method", choices=methods, help="how --calibration calibrates (default: platt)")
@@ -103,7 +104,10 @@ def run_score(options: argparse.Namespace) -> None:
     check_folder(options.model)
     calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
     settings = ScoreSettings(dtype=options.dtype, backend=options.backend, base_url=options.base_url)
-    grid = CSRM.open(options.model, settings, name=options.served).score_many(conversations, configs)
+    model = CSRM.open(options.model, settings, name=options.served)
+    if options.cache_dir:
+        model.keep_configs(options.cache_dir)
+    grid = model.score_many(conversations, configs)
     rows: list[dict[str, Any]] = [
         {"conversation": n, "config": config.name, **score._asdict()}
         for n, scores in enumerate(grid)

@@ -1,6 +1,7 @@
 """The reward: safe log-odds at the first answer position, from last-position logits only (CSRM section 3.3)."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csrm.configs.render import OPENING, render
@@ -82,6 +83,35 @@ def _project(hidden: "torch.Tensor", head: Any) -> "torch.Tensor":
     with torch.autocast(hidden.device.type, enabled=False):
         bias = None if head.bias is None else head.bias.float()
         return torch.nn.functional.linear(hidden.float(), head.weight.float(), bias)
+
+
+def verdict_log_odds(hidden: "torch.Tensor", head: Any, verbalizer: Verbalizer) -> list[float]:
+    """s of each row from the logits of the answer tokens alone: the normaliser of the softmax cancels (section 3.3).
+
+    Each row is added up by itself, so that it does not depend on the other rows.
+
+    Args:
+        hidden: (N, width), the decoder's output where verdicts are read.
+        head: the output embeddings.
+        verbalizer: answer tokens.
+    """
+    answers = [*verbalizer.safe, *verbalizer.unsafe]
+    logits = (hidden[:, None].double() * head.weight[answers].double()).sum(-1)
+    if head.bias is not None:
+        logits = logits + head.bias[answers].double()
+    rows = (dict(zip(answers, row, strict=True)) for row in logits.tolist())
+    return [log_odds_of(row, verbalizer) for row in rows]
+
+
+def log_odds_of(scores: Mapping[int, float], verbalizer: Verbalizer) -> float:
+    """s = log sum_safe exp(x) - log sum_unsafe exp(x), nats, from logits or log-probabilities x by token id."""
+    safe, unsafe = ([scores[token] for token in tokens] for tokens in verbalizer)
+    return _logsumexp(safe) - _logsumexp(unsafe)
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
 
 
 def _additive(mask: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":

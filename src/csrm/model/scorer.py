@@ -13,10 +13,13 @@ from csrm.model.backends.local import TransformersBackend
 from csrm.model.device import inference_dtype, load_model, load_tokenizer
 from csrm.model.reward import encode_request
 from csrm.model.verbalizer import Verbalizer, resolve_verbalizer
+from csrm.model.walk import common
 from csrm.rows import Message
 from csrm.settings import DType, ScoreSettings, SectionOrder, TrainSettings, VerbalizerSettings
 
 Conversation = Sequence[Message | dict[str, str]]
+# Two conversations that have nothing in common: what their requests share is the configuration's.
+PROBES = [[Message(role="user", content=c), Message(role="assistant", content=c)] for c in ("a", "0")]
 
 
 class Score(NamedTuple):
@@ -57,7 +60,12 @@ class CSRM:
         order: order of the prompt's sections.
         max_length: longest rendered input, tokens.
         verbalizer: answer tokens.
+
+    Attributes:
+        keeps_configs: whether `score_many` keeps what it computes of a configuration (`warm`) for later calls.
     """
+
+    keeps_configs = False
 
     def __init__(
         self, backend: Any, tokenizer: Any, order: SectionOrder, max_length: int, verbalizer: Verbalizer
@@ -87,6 +95,7 @@ class CSRM:
         section_order: SectionOrder = "conversation-first",
         max_length: int = 1024,
         verbalizer: VerbalizerSettings | None = None,
+        cache_dir: str | Path | None = None,
     ) -> "CSRM":
         """Load a trained folder or any causal language model.
 
@@ -96,9 +105,13 @@ class CSRM:
             section_order: used when the folder holds no `csrm.json`, otherwise the order it was trained with.
             max_length: longest rendered input, tokens.
             verbalizer: used when the folder holds no `csrm.json` (default: the paper's words), like the order.
+            cache_dir: see `keep_configs`.
         """
         settings = ScoreSettings(dtype=dtype, max_length=max_length)
-        return cls.open(folder, settings, section_order, verbalizer)
+        scorer = cls.open(folder, settings, section_order, verbalizer)
+        if cache_dir:
+            scorer.keep_configs(cache_dir)
+        return scorer
 
     @classmethod
     def open(
@@ -131,6 +144,41 @@ class CSRM:
         backend = TransformersBackend(model.eval(), answers, tokenizer.pad_token_id or 0, *limits)
         return cls(backend, tokenizer, section_order, settings.max_length, answers)
 
+    def keep_configs(self, folder: str | Path | None = None) -> None:
+        """From now on, keep what is computed of the configurations of `score_many` (see `warm`).
+
+        Args:
+            folder: where to keep it on disk too, for other processes (None: in memory only).
+
+        Raises:
+            ValueError: if nothing of a configuration can be kept.
+        """
+        backend = self._keeper()
+        backend.prefixes.folder = Path(folder) if folder else None
+        self.keeps_configs = True
+
+    def warm(self, config: SafetyConfig | str | Path) -> None:
+        """Compute the keys and values of a configuration, once: later scores under it compute the conversation only.
+
+        Raises:
+            ValueError: if nothing of a configuration can be kept.
+        """
+        categories = (config if isinstance(config, SafetyConfig) else SafetyConfig.load(config)).categories
+        one, two = (
+            encode_request(self.tokenizer, probe, categories, self.order, self.max_length).tokens for probe in PROBES
+        )
+        self._keeper().warm(one[: common(one, two)])
+
+    def _keeper(self) -> TransformersBackend:
+        if not isinstance(self.backend, TransformersBackend):
+            raise ValueError("configurations are kept by a model in this process; a server keeps them by itself")
+        if self.order != "config-first":
+            raise ValueError(
+                f"the model reads the conversation before the configuration (section_order {self.order}), so that "
+                "nothing of it can be kept: train with train.section_order config-first, or score without a cache"
+            )
+        return self.backend
+
     def score(self, conversation: Conversation, config: SafetyConfig | str | Path) -> Score:
         """Reward of the last message of `conversation` under `config` (a configuration, or the path of one)."""
         return self.score_many([conversation], [config])[0][0]
@@ -138,9 +186,15 @@ class CSRM:
     def score_many(
         self, conversations: Sequence[Conversation], configs: Sequence[SafetyConfig | str | Path]
     ) -> list[list[Score]]:
-        """Rewards of every conversation under every configuration: `result[conversation][config]`."""
+        """Rewards of every conversation under every configuration: `result[conversation][config]`.
+
+        Whatever the grid's shape, text that requests share from their beginning is computed once.
+        """
         loaded = [c if isinstance(c, SafetyConfig) else SafetyConfig.load(c) for c in configs]
         read = [[m if isinstance(m, Message) else Message.model_validate(m) for m in turns] for turns in conversations]
+        if self.keeps_configs:
+            for config in loaded:
+                self.warm(config)
         scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded])
         return [scores[i : i + len(loaded)] for i in range(0, len(scores), max(1, len(loaded)))]
 

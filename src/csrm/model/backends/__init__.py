@@ -3,11 +3,11 @@
 All backends read the same token ids, rendered and tokenised by `csrm.model.reward.encode_request`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from csrm.model.reward import log_odds_of
 from csrm.model.verbalizer import Verbalizer
 from csrm.settings import ScoreSettings
 
@@ -58,12 +58,7 @@ def safe_log_odds(log_probs: Mapping[int, float], verbalizer: Verbalizer) -> flo
     Raises:
         ValueError: if no answer token has any probability.
     """
-    safe, unsafe = ([max(log_probs[t], FLOOR) for t in tokens] for tokens in verbalizer)
-    if max(*safe, *unsafe) <= FLOOR:
+    floored = {token: max(value, FLOOR) for token, value in log_probs.items()}
+    if max(floored[token] for tokens in verbalizer for token in tokens) <= FLOOR:
         raise ValueError(f"the answer tokens {sorted(log_probs)} all have probability 0: are they forbidden there?")
-    return _logsumexp(safe) - _logsumexp(unsafe)
-
-
-def _logsumexp(values: Sequence[float]) -> float:
-    top = max(values)
-    return top + math.log(sum(math.exp(value - top) for value in values))
+    return log_odds_of(floored, verbalizer)

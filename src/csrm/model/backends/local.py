@@ -1,14 +1,17 @@
 """Scoring in this process: transformers, with the prefixes that prompts share computed once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from csrm.model.reward import answer_logits, safe_log_odds
+from csrm.model.decoder import Decoder, can_walk, same_bits
+from csrm.model.prefixes import PrefixCache
+from csrm.model.reward import answer_logits, safe_log_odds, verdict_log_odds
 from csrm.model.tree import Tree, TreeBatch, build_tree, collate
 from csrm.model.verbalizer import Verbalizer
+from csrm.model.walk import common, passes, walk
 
 Rows = list[tuple[Tree, list[int]]]  # prefix trees, each with the indices of its sequences
 
@@ -21,8 +24,9 @@ class TransformersBackend:
         model: causal language model in evaluation mode.
         verbalizer: answer tokens.
         pad_token: id that fills batches.
-        token_budget: padded tokens in one forward pass; bounds memory.
-        tree_length: longest row of shared prefixes, tokens.
+        token_budget: tokens in one forward pass; bounds memory.
+        tree_length: longest row of shared prefixes, tokens, of models that are scored with a mask.
+        prefixes: keys and values of prefixes that later calls need not compute.
     """
 
     model: Any
@@ -30,20 +34,56 @@ class TransformersBackend:
     pad_token: int = 0
     token_budget: int = 4096
     tree_length: int = 768
+    prefixes: PrefixCache = field(default_factory=PrefixCache)
 
     def log_odds(self, prompts: Sequence[Sequence[int]], progress: bool = False) -> list[float]:
         """See `Backend.log_odds`; prompts that start alike share the computation of their prefix."""
         values = [float("nan")] * len(prompts)
-        rows = _rows([list(prompt) for prompt in prompts], self.tree_length)
-        for batch in _bar(_batches(rows, self.token_budget), len(prompts), progress):
-            read = self._forward([tree for tree, _ in batch])
-            for index, value in zip([i for _, members in batch for i in members], read, strict=True):
+        read = self._walk if can_walk(self.model) else self._masked
+        with _bar(len(prompts), progress) as bar:
+            for index, value in read([tuple(prompt) for prompt in prompts]):
                 values[index] = value
+                bar.update()
         return values
+
+    def warm(self, tokens: Sequence[int]) -> None:
+        """Keep keys and values of a prefix for later calls; those at hand, in memory or on disk, are not recomputed.
+
+        Raises:
+            ValueError: if the model is of those that are scored with a mask.
+        """
+        if not can_walk(self.model):
+            raise ValueError(
+                f"{type(self.model).__name__} on {self.model.device.type} cannot keep prefixes: score without them"
+            )
+        if self.prefixes.find(self.model, tokens) is None:
+            decoder = Decoder(self.model, len(tokens))
+            for batch in passes(walk([tokens], self.prefixes.held), self.token_budget):
+                decoder.run(batch)
+            self.prefixes.keep(self.model, decoder.path.prefix(tokens))
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
-        return {"backend": "transformers", "dtype": str(self.model.dtype)}
+        found = {"backend": "transformers", "dtype": str(self.model.dtype), "prefixes": can_walk(self.model)}
+        return {**found, "same_bits": same_bits(self.model)} if found["prefixes"] else found
+
+    def _walk(self, prompts: Sequence[tuple[int, ...]]) -> Iterable[tuple[int, float]]:
+        """Index and log-odds of each prompt, by attention along the paths of the prefix tree."""
+        decoder = Decoder(self.model, max(map(len, prompts), default=1))
+        head = self.model.get_output_embeddings()
+        pieces = walk(prompts, self.prefixes.held)
+        self.prefixes.used(piece.known for piece in pieces if piece.known)
+        for batch in passes(pieces, self.token_budget):
+            ended = [piece.ends for piece in batch if piece.ends]
+            scores = verdict_log_odds(decoder.run(batch), head, self.verbalizer)
+            for ends, score in zip(ended, scores, strict=True):
+                yield from ((index, score) for index in ends)
+
+    def _masked(self, prompts: Sequence[tuple[int, ...]]) -> Iterable[tuple[int, float]]:
+        """Index and log-odds of each prompt, by prefix trees in rows with a mask: for any causal language model."""
+        for batch in _batches(_rows(prompts, self.tree_length), self.token_budget):
+            members = [i for _, row in batch for i in row]
+            yield from zip(members, self._forward([tree for tree, _ in batch]), strict=True)
 
     @torch.inference_mode()
     def _forward(self, trees: list[Tree]) -> list[float]:
@@ -53,13 +93,19 @@ class TransformersBackend:
         return values
 
 
-def _rows(sequences: Sequence[list[int]], limit: int) -> Rows:
+def _bar(total: int, show: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="item", disable=not show)
+
+
+def _rows(sequences: Sequence[tuple[int, ...]], limit: int) -> Rows:
     """Sequences in lexicographic order, so that shared prefixes are neighbours, laid out in rows of bounded length."""
     rows: Rows = []
     members: list[int] = []
     size = 0
     for index in sorted(range(len(sequences)), key=lambda i: sequences[i]):
-        shared = _common(sequences[members[-1]], sequences[index]) if members else 0
+        shared = common(sequences[members[-1]], sequences[index]) if members else 0
         extra = len(sequences[index]) - shared
         if members and (size + extra > limit or shared < len(sequences[index]) // 4):
             rows.append((build_tree([sequences[i] for i in members]), members))
@@ -69,15 +115,6 @@ def _rows(sequences: Sequence[list[int]], limit: int) -> Rows:
     if members:
         rows.append((build_tree([sequences[i] for i in members]), members))
     return rows
-
-
-def _common(left: list[int], right: list[int]) -> int:
-    length = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
 
 
 def _batches(rows: Rows, budget: int) -> Iterable[Rows]:
@@ -90,12 +127,3 @@ def _batches(rows: Rows, budget: int) -> Iterable[Rows]:
         batch.append(row)
     if batch:
         yield batch
-
-
-def _bar(batches: Iterable[Rows], total: int, show: bool) -> Iterable[Rows]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="item", disable=not show) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(sum(len(members) for _, members in batch))
