@@ -50,7 +50,7 @@ def test_keeping_policies_leaves_the_last_one_as_it_is(
     assert trained.notes["checkpoints"] == [1, 2] and trained.notes["updates"] == 3
     assert len({_weights(folder) for folder in (*kept, tmp_path / "end")}) == 3
     assert _weights(tmp_path / "end") == _weights(tmp_path / "alone")
-    load_policy(tiny_policy, kept[0], "float32")
+    load_policy(tiny_policy, kept[0], dtype="float32")
     with pytest.raises(ValueError, match="4 policies cannot be kept in 3 steps"):
         train_policy(*arguments, tmp_path / "end", "float32", checkpoints=[*kept, tmp_path / "three"])
 
