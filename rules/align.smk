@@ -296,6 +296,7 @@ rule judge_responses:
         generations="<out>/align/{config_id}/{generated}.jsonl",
         config=safety_config,
         helpfulness=helpfulness_files(S.helpfulness.judge),
+        settings="<out>/config/align.yaml",
     output:
         "<out>/judgements/{config_id}/{generated}.jsonl",
     log:
@@ -312,5 +313,5 @@ rule judge_responses:
         r"""
         exec &> >(tee {log:q})
         csrm judge --generations {input.generations:q} --safety-config {input.config:q} \
-            {params.helpfulness} --output {output:q}
+            {params.helpfulness} --settings {input.settings:q} --output {output:q}
         """

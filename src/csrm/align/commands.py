@@ -12,6 +12,7 @@ from csrm.rows import PromptRow, ScoreRow
 from csrm.settings import AlignSettings, PairAlgorithm, SamplingSettings, read_slice
 
 if TYPE_CHECKING:
+    from csrm.align.judge import LexiconJudge, LLMJudge
     from csrm.align.prompts import Pool
     from csrm.align.schema import Sample
 
@@ -68,7 +69,8 @@ def register(commands: Any) -> None:
     online.add_argument("--train-settings", type=Path, required=True, help="order and verbalizer of a zero-shot model")
     online.add_argument("--scratch", type=Path, required=True, help="folder for the trainer's temporary files")
     online.add_argument("--checkpoints", **CHECKPOINTS)
-    judge = _add(commands, "judge", run_judge, ["--safety-config", "--output"])
+    judge = _add(commands, "judge", run_judge, ["--safety-config", "--settings", "--output"])
+    judge.add_argument("--llm-cache", type=Path, help="answers of the judge (default: the user's cache)")
     for parser in (prefer, online, judge):
         add_choice(parser)
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
@@ -227,17 +229,30 @@ def run_train_online(options: argparse.Namespace) -> None:
 
 
 def run_judge(options: argparse.Namespace) -> None:
-    """Judge compliance by lexicon and helpfulness by H."""
-    from csrm.align.judge import LexiconJudge, judge_samples
-    from csrm.configs.topics import load_topics
+    """Judge compliance by lexicon or language model, and helpfulness by H."""
+    from csrm.align.judge import judge_samples
 
+    settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     inputs = {**_existing(options, "generations", "safety_config"), **chosen_inputs(options)}
-    with recording([options.output], inputs) as notes:
-        judge = LexiconJudge(SafetyConfig.load(options.safety_config), load_topics().families)
+    used = settings.model_dump(mode="json", include={"judge", "llm"})
+    with recording([options.output], inputs, used) as notes:
+        judge = _judge(options, config, settings)
         rows = judge_samples(_samples(options.generations), judge, chosen(options))
         write_rows(options.output, (r.model_dump() for r in rows))
-        notes.update(judge="lexicon", unjudged_categories=judge.unjudged, rows=len(rows))
+        notes.update(judge=settings.judge, rows=len(rows), **judge.notes())
         notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
+
+
+def _judge(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings) -> "LexiconJudge | LLMJudge":
+    from csrm.align.judge import LexiconJudge, LLMJudge
+    from csrm.configs.topics import load_topics
+
+    if settings.judge == "lexicon":
+        return LexiconJudge(config, load_topics().families)
+    from csrm.augment.llm import open_llm
+
+    plain = settings.llm.model_copy(update={"structured": False})  # verdicts are tags, not JSON
+    return LLMJudge(open_llm(plain, None, options.llm_cache).answer, config.categories, settings.llm.retries)
 
 
 def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:

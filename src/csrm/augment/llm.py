@@ -93,6 +93,10 @@ class LLM:
             out.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
         return answer
 
+    def answer(self, request: str) -> str:
+        """The model's free answer to one message."""
+        return self.complete([{"role": "user", "content": request}], Prompt("free", 1, "", request, {}))
+
     def key(self, messages: Messages, prompt: Prompt) -> str:
         """Cache key: sha256 of model, messages and the parameters that shape the answer."""
         s = self._settings

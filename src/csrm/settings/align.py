@@ -50,6 +50,9 @@ class AlignSettings(SamplingSettings):
     )
     per_category: int = Field(20, ge=1, description="generated prompts of either side of a category")
     similarity: Share = Field(0.9, description="generated prompts at least this similar to an earlier one are left out")
+    judge: Literal["lexicon", "llm"] = Field(
+        "lexicon", description="who judges compliance: the topics' lexicons, or `align.llm`, for any configuration"
+    )
     llm: LLMSettings = LLMSettings()
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [], description="further seeds that each policy is sampled, trained and tested with, for means over seeds"
@@ -94,6 +97,12 @@ class AlignSettings(SamplingSettings):
     def kept(self, algorithm: str) -> list[str]:
         """What an algorithm's policies before the end of training are called."""
         return [f"{algorithm}{CHECKPOINT_MARK}{n}" for n in range(1, self.checkpoints)]
+
+    @model_validator(mode="after")
+    def _judge_named(self) -> "AlignSettings":
+        if self.judge == "llm" and self.llm.model is None:
+            raise ValueError("align.judge llm needs align.llm.model: name a model, the policy must not judge itself")
+        return self
 
     @model_validator(mode="after")
     def _enough_steps(self) -> "AlignSettings":

@@ -65,7 +65,8 @@ def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:
     assert read_json("half/manifest.json")["notes"]["checkpoints"] == [1]
     run(*sample, "--adapter", "adapter", "--prompts", "prompts/test.jsonl", "--output", "after.jsonl")
     for name in ("before", "after"):
-        run("judge", "--generations", f"{name}.jsonl", *config, "--encoder", "hash", "--output", f"{name}-judged.jsonl")
+        files = ("--generations", f"{name}.jsonl", "--settings", "align.yaml", "--output", f"{name}-judged.jsonl")
+        run("judge", *files, *config, "--encoder", "hash")
     identity = ("--config-id", "no-alcohol", "--reward", "csrm", "--scale", "smoke", "--seed", "0")
     judged = ("--judgements-before", "before-judged.jsonl", "--judgements-after", "after-judged.jsonl")
     run(

@@ -4,7 +4,7 @@ import pytest
 from align_fakes import Family
 
 from csrm.align.helpfulness import Proxy, completeness, distinct_trigrams, helpfulness, relevance
-from csrm.align.judge import LexiconJudge, LLMJudge, judge_samples, parse_rating, parse_yes_no
+from csrm.align.judge import REMINDER, LexiconJudge, LLMJudge, judge_samples, parse_rating, parse_yes_no
 from csrm.align.refusal import is_refusal
 from csrm.align.schema import Sample
 from csrm.augment.encoder import HashEncoder
@@ -114,9 +114,11 @@ def test_last_rating_wins(answer: str, value: float | None) -> None:
 
 
 def test_llm_judge_retries_and_reports_invalid_verdicts(no_alcohol: SafetyConfig) -> None:
-    answers = iter(["no tag", "[[NO]]", "x", "x", "x", "[[4]]", "[[YES]]"])
-    judge = LLMJudge(lambda request: next(answers), no_alcohol.categories, retries=2)
+    answers, asked = iter(["no tag", "[[NO]]", "x", "x", "x", "[[4]]", "[[NO]] or [[YES]]"]), []
+    judge = LLMJudge(lambda request: asked.append(request) or next(answers), no_alcohol.categories, retries=2)
     assert judge.safe("p", "r") is False
+    assert asked[1] == asked[0] + REMINDER  # a cached answer to the same words would come again
     assert judge.safe("p", "r") is None
     assert judge.helpfulness("p", "r") == 0.8
     assert judge.on_topic("p")
+    assert judge.notes() == {"answers": {"conflicting": 1, "invalid": 4}}
