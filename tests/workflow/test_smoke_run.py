@@ -180,9 +180,9 @@ def test_further_seeds_and_rewards_of_alignment_reach_table_5(smoke: Finished) -
     text = (smoke.copy / target).read_text(encoding="utf-8")
     names = ("csrm minus zero-shot (REINFORCE++)", "zero-shot (REINFORCE++)")
     assert all(f"{name}, mean of 2 seeds" in text for name in names)
-    samples = [smoke.results / "align" / run / "before" / "train.jsonl" for run in ("no-alcohol", "no-alcohol+seed-6")]
+    samples = [smoke.results / "align" / run / "before" / "test.jsonl" for run in ("no-alcohol", "no-alcohol+seed-6")]
     assert samples[0].read_bytes() != samples[1].read_bytes()
-    manifest = json.loads(samples[1].with_name("train.jsonl.manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads(samples[1].with_name("test.jsonl.manifest.json").read_text(encoding="utf-8"))
     assert manifest["seed"] == 6
     snakemake(smoke.copy, *SMOKE)
 

@@ -216,11 +216,19 @@ def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any
 def last_checkpoint(scratch: Path) -> str | None:
     """The newest complete checkpoint; one that a kill left half-written is removed.
 
-    The trainer writes `trainer_state.json` last, so a folder without it is incomplete.
+    The trainer writes `trainer_state.json` last, so a folder where it is missing or cut is incomplete.
     """
-    while (found := get_last_checkpoint(str(scratch))) and not (Path(found) / "trainer_state.json").exists():
+    while (found := get_last_checkpoint(str(scratch))) and not _is_json(Path(found) / "trainer_state.json"):
         shutil.rmtree(found, ignore_errors=True)
     return found
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def resumed_step(scratch: Path) -> int:

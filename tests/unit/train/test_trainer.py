@@ -253,6 +253,8 @@ def test_incomplete_checkpoint_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-2").mkdir()
     (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}", encoding="utf-8")
     (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-6").mkdir()
+    (tmp_path / "checkpoint-6" / "trainer_state.json").touch()  # killed between opening and writing
     assert resumed_step(tmp_path) == 2 and resumed_step(tmp_path / "none") == 0
     assert (last_checkpoint(tmp_path) or "").endswith("checkpoint-2")
 
