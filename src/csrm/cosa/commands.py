@@ -156,9 +156,10 @@ def run_items(options: argparse.Namespace) -> None:
     from csrm.cosa.evaluate import self_items
     from csrm.cosa.schema import Answer
 
-    with recording([options.output], _inputs(options, "answers")) as notes:
+    taxonomy = _taxonomy(options)
+    with recording([options.output], _inputs(options, "answers"), taxonomy.settings) as notes:
         answers = read_rows(options.answers, Answer)
-        items = self_items(answers, _taxonomy(options))
+        items = self_items(answers, taxonomy)
         notes.update(answers=len(answers), items=write_rows(options.output, (item.model_dump() for item in items)))
 
 
@@ -168,8 +169,9 @@ def run_judge(options: argparse.Namespace) -> None:
     from csrm.cosa.evaluate import judge
     from csrm.cosa.schema import Answer
 
-    with recording([options.output], _inputs(options, "answers", "encoder")) as notes:
-        rows = judge(read_rows(options.answers, Answer), _taxonomy(options), load_encoder(options.encoder))
+    taxonomy = _taxonomy(options)
+    with recording([options.output], _inputs(options, "answers", "encoder"), taxonomy.settings) as notes:
+        rows = judge(read_rows(options.answers, Answer), taxonomy, load_encoder(options.encoder))
         notes.update(judge="lexicon", rows=write_rows(options.output, (row.model_dump() for row in rows)))
 
 
