@@ -58,7 +58,7 @@ class Architecture(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is computed: tokens with padding, mean row length (tokens), answers, and where the counts come from."""
+    """What is computed: tokens, mean length of a tree (tokens), answers, and where the counts come from."""
 
     tokens: float
     row: float
@@ -133,12 +133,12 @@ def operations_per_answer(shape: Architecture, settings: TrainSettings) -> float
 def activation_bytes(shape: Architecture, settings: TrainSettings, rows: float, row: float) -> float:
     """Bytes that the backward pass needs kept from one forward pass of `rows` rows of `row` tokens.
 
-    Per layer and token: three tensors of either norm, queries, keys, values (repeated for every head, because rows are
-    masked) and attention's output, and four tensors of the gated feed-forward. With checkpointing: the inputs of all
+    Per layer and token: three tensors of either norm, queries, keys, values and attention's output, and four tensors of
+    the gated feed-forward. With checkpointing: the inputs of all
     layers, and one layer in full.
     """
     number = 4 if settings.dtype == "float32" else 2
-    layer = 6.0 * shape.hidden + 4 * shape.heads * shape.head_dim + 4 * shape.intermediate
+    layer = 6.0 * shape.hidden + 2 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.intermediate
     kept = shape.layers * shape.hidden + layer if settings.gradient_checkpointing else shape.layers * layer
     return number * rows * row * kept
 
@@ -200,13 +200,13 @@ def work_from_groups(settings: TrainSettings, groups: Sequence[Path], backbone: 
     """
     from transformers import AutoTokenizer
 
-    from csrm.train.dataset import padded_tokens, prepare
+    from csrm.train.dataset import prepare
 
     batches = min(settings.steps, -(-sample // settings.batch_groups))
     counted = settings.model_copy(update={"steps": batches})
     examples, _ = prepare(AutoTokenizer.from_pretrained(backbone), groups, counted, seed)
     scale = settings.steps / batches
-    rows = padded_tokens(examples, settings)
+    rows = [len(example.tree) for example in examples]
     mean_row = sum(size * size for size in rows) / sum(rows)  # weighted by tokens: attention grows with the square
     answers = sum(len(example.labels) for example in examples)
     return Work(sum(rows) * scale, mean_row, answers * scale, f"tokens of {len(examples)} groups of the mixture")

@@ -13,7 +13,7 @@ from csrm.cli import main
 from csrm.data.tables import load_models
 from csrm.files import write_rows
 from csrm.settings import TrainSettings, load
-from csrm.train.dataset import padded_tokens, prepare
+from csrm.train.dataset import prepare
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHAPES = cost.load_architectures(CONFIG)
@@ -97,8 +97,9 @@ def llama(layers: int) -> Any:
 
 
 def kept_bytes(model: Any, rows: int, row: int) -> int:
-    from csrm.model.reward import answer_logits
-    from csrm.model.tree import build_tree, collate
+    from csrm.model.tree import build_tree
+    from csrm.train.tree_attention import use_tree_attention
+    from csrm.train.tree_row import lay_out, row_logits
 
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
@@ -107,8 +108,9 @@ def kept_bytes(model: Any, rows: int, row: int) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
+    use_tree_attention(model)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        answer_logits(model, collate([build_tree([[5] * row])] * rows, 0))
+        row_logits(model, lay_out([build_tree([[5] * row])] * rows))
     return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
 
 
@@ -134,7 +136,7 @@ def test_groups_are_counted_as_training_computes_them(tiny_backbone: Path, tiny_
     settings = TrainSettings(steps=6, batch_groups=4, device_groups=2)
     work = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=1000)
     examples, _ = prepare(tiny_scorer.tokenizer, [tmp_path / "groups.jsonl"], settings, 0)
-    assert (work.tokens, work.answers) == (sum(padded_tokens(examples, settings)), 48)
+    assert (work.tokens, work.answers) == (sum(len(example.tree) for example in examples), 48)
     sampled = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=8)
     assert sampled.answers == 48 and sampled.tokens == pytest.approx(work.tokens, rel=0.3)
 

@@ -73,10 +73,10 @@ def answer_logits(model: Any, batch: TreeBatch) -> "torch.Tensor":
         attention_mask=_additive(batch.attention_mask, model.dtype),
         use_cache=False,
     ).last_hidden_state
-    return _project(hidden[batch.rows, batch.columns], model.get_output_embeddings())
+    return project(hidden[batch.rows, batch.columns], model.get_output_embeddings())
 
 
-def _project(hidden: "torch.Tensor", head: Any) -> "torch.Tensor":
+def project(hidden: "torch.Tensor", head: Any) -> "torch.Tensor":
     """The vocabulary projection in float32: bfloat16 would round a logit of 16 to a multiple of 1/8."""
     import torch
 

@@ -39,14 +39,15 @@ class TreeBatch(NamedTuple):
 
 
 def build_tree(sequences: Sequence[Sequence[int]]) -> Tree:
-    """Lay out token sequences as a prefix tree; `leaves[i]` is the node of the last token of sequence i.
+    """Lay out token sequences as a prefix tree, depth first; `leaves[i]` is the node of the last token of sequence i.
 
     Raises:
         ValueError: if a sequence is empty.
     """
-    tree = Tree([], [], [], [])
+    tree = Tree([], [], [], [-1] * len(sequences))
     children: dict[tuple[int, int], int] = {}
-    for sequence in sequences:
+    for index in sorted(range(len(sequences)), key=lambda i: tuple(sequences[i])):
+        sequence = sequences[index]
         if not sequence:
             raise ValueError("cannot place an empty sequence in a prefix tree")
         node = -1
@@ -58,7 +59,7 @@ def build_tree(sequences: Sequence[Sequence[int]]) -> Tree:
                 tree.positions.append(depth)
                 tree.parents.append(node)
             node = child
-        tree.leaves.append(node)
+        tree.leaves[index] = node
     return tree
 
 

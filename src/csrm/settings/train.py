@@ -59,9 +59,6 @@ class TrainSettings(Section):
     max_length: int = Field(512, ge=16, description="longest rendered input, tokens")
     checkpoint_steps: int = Field(50, ge=1, description="steps between checkpoints")
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
-    packing: int | None = Field(
-        None, ge=1, description="groups share rows of so many tokens, or of the longest group (None: one group a row)"
-    )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, a third more time")
     deterministic: bool = Field(False, description="deterministic algorithms only; slower on accelerators")
     launcher: str | None = Field(

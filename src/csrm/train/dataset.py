@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csrm.model.reward import encode_request
-from csrm.model.tree import Tree, build_tree, collate, join
+from csrm.model.tree import Tree, build_tree
 from csrm.rows import Branch, Group
 from csrm.settings import TrainSettings
 
@@ -93,75 +93,40 @@ def _ranked(group: Group, settings: TrainSettings) -> list[tuple[int, int]]:
 
 
 def sort_within_batches(examples: Sequence[Example], batch: int) -> list[Example]:
-    """Sort each effective batch by length, so that its forward passes pad little; batches stay what they were."""
+    """Sort each effective batch by length, so that processes side by side wait little; batches stay what they were."""
     ordered: list[Example] = []
     for start in range(0, len(examples), batch):
         ordered += sorted(examples[start : start + batch], key=lambda e: len(e.tree))
     return ordered
 
 
-def pack(examples: Sequence[Example], length: int | None) -> list[list[Example]]:
-    """The rows of one forward pass: the longest example first, each in the first row with room for it.
-
-    Args:
-        examples: the units of the pass.
-        length: tokens of a row, or those of the longest example when it is longer; None: one example a row.
-    """
-    if length is None:
-        return [[example] for example in examples]
-    room = max(length, *(len(example.tree) for example in examples))
-    rows: list[list[Example]] = []
-    free: list[int] = []
-    for example in sorted(examples, key=lambda e: -len(e.tree)):
-        size = len(example.tree)
-        place = next((row for row, left in enumerate(free) if left >= size), len(rows))
-        if place == len(rows):
-            rows.append([])
-            free.append(room)
-        rows[place].append(example)
-        free[place] -= size
-    return rows
-
-
-def padded_tokens(examples: Sequence[Example], settings: TrainSettings) -> list[int]:
-    """Length, with padding, of every row that training computes; their sum is the tokens it pays for."""
-    lengths: list[int] = []
-    for start in range(0, len(examples), settings.device_groups):
-        rows = pack(examples[start : start + settings.device_groups], settings.packing)
-        lengths += [max(sum(len(example.tree) for example in row) for row in rows)] * len(rows)
-    return lengths
-
-
-def collate_examples(
-    examples: Sequence[Example], pad_id: int, batch: int | None = None, packing: int | None = None
-) -> dict[str, Any]:
+def collate_examples(examples: Sequence[Example], batch: int | None = None) -> dict[str, Any]:
     """One forward pass: the trees' tensors, and labels and pairs of their N sequences with their weights.
 
     Args:
         examples: the units of this forward pass.
-        pad_id: padding token.
         batch: units in the whole effective batch (default: these); every unit weighs 1 / batch.
-        packing: tokens of a row that units share (None: one unit a row).
 
     Returns:
-        `TreeBatch` fields, `labels` and `label_weights` (N,), `pairs` (P, 2) as indices, `pair_weights` (P,).
+        `TreeRow` fields, `labels` and `label_weights` (N,), `pairs` (P, 2) as indices, `pair_weights` (P,).
     """
     import torch
 
+    from csrm.train.tree_row import lay_out
+
     share = 1 / (batch or len(examples))
-    packed = pack(examples, packing)
     labels: list[int] = []
     label_weights: list[float] = []
     pairs: list[tuple[int, int]] = []
     pair_weights: list[float] = []
-    for example in (example for row in packed for example in row):
+    for example in examples:
         offset = len(labels)
         labels += example.labels
         label_weights += [share * weight for weight in example.label_weights]
         pairs += [(offset + chosen, offset + rejected) for chosen, rejected in example.pairs]
         pair_weights += [share * weight for weight in example.pair_weights]
     return {
-        **collate([join([example.tree for example in row]) for row in packed], pad_id)._asdict(),
+        **lay_out([example.tree for example in examples])._asdict(),
         "labels": torch.tensor(labels),
         "label_weights": torch.tensor(label_weights),
         "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),

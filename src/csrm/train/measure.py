@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from csrm.settings import TrainSettings
-from csrm.train.dataset import Example, padded_tokens
+from csrm.train.dataset import Example
 from csrm.train.launch import processes
 
 
@@ -13,8 +13,8 @@ def measurements(
 ) -> dict[str, Any]:
     """Counts over the whole run, rates over the steps that this process timed.
 
-    `tokens` are those of all sequences, `tokens_computed` those left once prefixes are shared, `tokens_padded` those
-    with padding. Peak memory is in MiB: of the process, and of the accelerator when there is one.
+    `tokens` are those of all sequences, `tokens_computed` those left once prefixes are shared.
+    Peak memory is in MiB: of the process, and of the accelerator when there is one.
 
     Args:
         examples: in training order.
@@ -25,12 +25,11 @@ def measurements(
     """
     from csrm.cost import architecture_of, operations_per_token
 
-    rows = padded_tokens(examples, settings)
-    timed = examples[first_step * settings.batch_groups :]
-    timed_rows = padded_tokens(timed, settings)
+    trees = [len(example.tree) for example in examples]
+    timed = trees[first_step * settings.batch_groups :]
     shape = architecture_of(config)
-    operations = sum(size * operations_per_token(shape, settings, size) for size in rows)
-    speed = sum(timed_rows) / seconds
+    operations = sum(size * operations_per_token(shape, settings, size) for size in trees) / sum(trees)
+    speed = sum(timed) / seconds
     return {
         "processes": processes(),
         "steps": settings.steps,
@@ -38,13 +37,11 @@ def measurements(
         "sequences": sum(len(example.labels) for example in examples),
         "ranking_pairs": sum(len(example.pairs) for example in examples),
         "tokens": sum(example.tokens for example in examples),
-        "tokens_computed": sum(len(example.tree) for example in examples),
-        "tokens_padded": sum(rows),
+        "tokens_computed": sum(trees),
         "tokens_cut": sum(example.cut for example in examples),
-        "tokens_per_second": round(sum(len(example.tree) for example in timed) / seconds, 1),
-        "padded_tokens_per_second": round(speed, 1),
-        "flops_per_token": round(operations / sum(rows)),
-        "flops_per_second": round(operations / sum(rows) * speed),
+        "tokens_per_second": round(speed, 1),
+        "flops_per_token": round(operations),
+        "flops_per_second": round(operations * speed),
         "train_seconds": round(seconds, 1),
         "peak_memory": _peak_memory(),
     }

@@ -16,16 +16,15 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from csrm.files import atomic_folder
-from csrm.model.attention import use_grouped_attention
 from csrm.model.device import fast_bfloat16, load_model
-from csrm.model.reward import answer_logits
-from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import Verbalizer
 from csrm.settings import TrainSettings
 from csrm.train.dataset import Example, collate_examples
 from csrm.train.launch import processes
 from csrm.train.losses import JointLoss, joint_loss
 from csrm.train.master import MasterAdamW
+from csrm.train.tree_attention import use_tree_attention
+from csrm.train.tree_row import TreeRow, row_logits
 
 BETAS = (0.9, 0.95)
 LORA_TARGETS = "all-linear"
@@ -160,17 +159,16 @@ def train(
     scratch.mkdir(parents=True, exist_ok=True)
     arguments = _arguments(settings, seed, scratch)
     set_seed(seed)  # adapters start at random
-    model, tokenizer = load_model(backbone, _weight_dtype(settings))
-    use_grouped_attention(model)
+    model, _ = load_model(backbone, _weight_dtype(settings))
+    use_tree_attention(model)
     model = _trainable(model, settings)
-    pad, batch = tokenizer.pad_token_id, settings.batch_groups
     trainer = CSRMTrainer(
         verbalizer=verbalizer,
         objective=settings,
         model=model,
         args=arguments,
         train_dataset=list(examples),
-        data_collator=partial(collate_examples, pad_id=pad, batch=batch, packing=settings.packing),
+        data_collator=partial(collate_examples, batch=settings.batch_groups),
         callbacks=[LogFile(scratch / "log.jsonl"), ReturnMemory()],
     )
     with arguments.main_process_first(desc="looking for a checkpoint"):
@@ -183,10 +181,10 @@ def train(
 
 @contextmanager
 def _answering(model: Any) -> Iterator[None]:
-    """Within the block, calling `model` with the fields of a `TreeBatch` gives its answer logits, (N, vocabulary)."""
+    """Within the block, calling `model` with the fields of a `TreeRow` gives its answer logits, (N, vocabulary)."""
 
     def forward(self: Any, **batch: torch.Tensor) -> torch.Tensor:
-        return answer_logits(self, TreeBatch(**batch))
+        return row_logits(self, TreeRow(**batch))
 
     model.forward = MethodType(forward, model)
     try:

@@ -12,9 +12,7 @@ import torch
 
 from csrm.configs.safety_config import Category
 from csrm.model.device import load_model
-from csrm.model.reward import answer_logits
 from csrm.model.scorer import CSRM, Request, model_card
-from csrm.model.tree import TreeBatch
 from csrm.model.verbalizer import resolve_verbalizer
 from csrm.rows import Branch, Group, Message
 from csrm.settings import TrainSettings
@@ -23,6 +21,8 @@ from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
 from csrm.train.measure import measurements
 from csrm.train.trainer import ReturnMemory, _trainable, last_checkpoint, resumed_step, save, train
+from csrm.train.tree_attention import use_tree_attention
+from csrm.train.tree_row import TreeRow, row_logits
 
 WORDS = ("tavern", "letter", "guard", "market", "garden", "bridge", "song", "river")
 
@@ -52,15 +52,22 @@ def examples(scorer: Any, count: int, options: TrainSettings) -> list[Any]:
     return sort_within_batches(encoded, options.batch_groups)
 
 
+def attending(model: Any) -> Any:
+    """A copy whose layers attend by trees, as in training."""
+    model = deepcopy(model)
+    use_tree_attention(model)
+    return model
+
+
 def test_loss_does_not_depend_on_how_a_batch_is_cut(tiny_scorer: Any) -> None:
     made = examples(tiny_scorer, 8, settings())
 
     def loss(parts: list[list[Any]]) -> float:
         total = 0.0
         for part in parts:
-            inputs = collate_examples(part, 0, batch=8)
+            inputs = collate_examples(part, batch=8)
             weighted = {k: inputs.pop(k) for k in ("labels", "label_weights", "pairs", "pair_weights")}
-            logits = answer_logits(tiny_scorer.model, TreeBatch(**inputs))
+            logits = row_logits(attending(tiny_scorer.model), TreeRow(**inputs))
             total += joint_loss(logits, **weighted, verbalizer=tiny_scorer.verbalizer, gamma=0.5, margin=0).loss.item()
         return total
 
@@ -77,9 +84,9 @@ def test_a_unit_weighs_its_groups_as_they_would_apart(tiny_scorer: Any) -> None:
     unit = [cca, base, cca.model_copy(update={"branches": lenient, "pairs": [(1, 0)]})]
 
     def parts(made: Any) -> tuple[float, float]:
-        inputs = collate_examples([made], 0)
+        inputs = collate_examples([made])
         weighted = {k: inputs.pop(k) for k in ("labels", "label_weights", "pairs", "pair_weights")}
-        logits = answer_logits(tiny_scorer.model, TreeBatch(**inputs))
+        logits = row_logits(attending(tiny_scorer.model), TreeRow(**inputs))
         joint = joint_loss(logits, **weighted, verbalizer=tiny_scorer.verbalizer, gamma=0.5, margin=0)
         return joint.classification.item(), joint.ranking.item()
 
@@ -181,7 +188,7 @@ def test_resumed_training_equals_uninterrupted(
     ]
 
 
-@pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"packing": 400}])
+@pytest.mark.parametrize("change", [{"gradient_checkpointing": True}, {"device_groups": 4}])
 def test_memory_settings_change_no_step(
     change: dict[str, Any], tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path
 ) -> None:
@@ -200,11 +207,12 @@ def test_memory_settings_change_no_step(
 
 def test_checkpointing_keeps_fewer_tensors(tiny_backbone: Path, tiny_scorer: Any) -> None:
     """The loss and every gradient are equal, and less is kept for the backward pass."""
-    inputs = collate_examples(examples(tiny_scorer, 4, settings()), 0)
+    inputs = collate_examples(examples(tiny_scorer, 4, settings()))
     weighted = {k: inputs.pop(k) for k in ("labels", "label_weights", "pairs", "pair_weights")}
     found = []
     for checkpointing in (False, True):
         model, _ = load_model(tiny_backbone, torch.float32)
+        use_tree_attention(model)
         model = _trainable(model, settings(gradient_checkpointing=checkpointing)).train()
         kept: list[int] = []
 
@@ -213,7 +221,7 @@ def test_checkpointing_keeps_fewer_tensors(tiny_backbone: Path, tiny_scorer: Any
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            logits = answer_logits(model, TreeBatch(**inputs))
+            logits = row_logits(model, TreeRow(**inputs))
             joint = joint_loss(logits, **weighted, verbalizer=tiny_scorer.verbalizer, gamma=0.5, margin=0)
         forward = sum(kept)
         joint.loss.backward()
@@ -244,7 +252,7 @@ def test_measurements_of_a_resumed_run_time_its_own_steps(tiny_scorer: Any) -> N
     computed = sum(len(e.tree) for e in made)
     assert whole["tokens_per_second"] == round(computed / 2, 1)
     assert rest["tokens_per_second"] == sum(len(e.tree) for e in made[16:])
-    assert whole["tokens_computed"] == rest["tokens_computed"] == computed <= whole["tokens_padded"]
+    assert whole["tokens_computed"] == rest["tokens_computed"] == computed <= whole["tokens"]
     assert (whole["steps"], rest["steps"], rest["steps_timed"]) == (6, 6, 2)
     assert whole["peak_memory"]["process_mib"] > 50
 
