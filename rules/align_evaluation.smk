@@ -1,6 +1,6 @@
 # Purpose: answer test prompts, evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
 # Inputs:  <out>/models/policy/, <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
-# Outputs: <out>/align/<config_id>/after/, <out>/metrics/{align,checkpoints}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
+# Outputs: <out>/align/<config_id>/after/, <out>/metrics/{align,checkpoints,capability}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
 
 
 rule generate_after:
@@ -66,6 +66,46 @@ rule evaluate_policy:
             --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
             --algorithm {wildcards.algorithm} --reward {wildcards.reward} --seeds {params.seeds} \
             --scale {params.scale} --output {output:q}
+        """
+
+
+def adapters(wildcards):
+    """Adapters of a configuration's policies, one folder a seed of alignment."""
+    folder = f"{S.outdir}/models/policy/{wildcards.algorithm}/{wildcards.reward}"
+    return [f"{folder}/{run}" for run in S.align.runs_of(wildcards.config_id)]
+
+
+rule evaluate_capability:
+    """General capability: perplexity on neutral text before and after alignment."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        adapters=lambda w: [f"{folder}/manifest.json" for folder in adapters(w)],
+        settings="<out>/config/metrics.yaml",
+    output:
+        "<out>/metrics/capability/{algorithm}/{reward}/{config_id}.json",
+    log:
+        "<out>/logs/evaluate_capability/{algorithm}/{reward}/{config_id}.log",
+    wildcard_constraints:
+        algorithm=either(S.align.algorithms),
+        config_id=either(S.align.configs),
+    conda:
+        "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=backbone(S.align.policy),
+        adapters=adapters,
+        seeds=[S.seed, *S.align.seeds],
+        seed=S.seed,
+        scale=S.scale,
+        code=code_digest(
+            "align/capability.py", "align/policy.py", "bench/metrics.py", "data/project/neutral_text.jsonl"
+        ),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm evaluate-capability --policy {params.policy} --adapters {params.adapters} --settings {input.settings:q} \
+            --seed {params.seed} --config-id {wildcards.config_id} --algorithm {wildcards.algorithm} \
+            --reward {wildcards.reward} --seeds {params.seeds} --scale {params.scale} --output {output:q}
         """
 
 

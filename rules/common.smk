@@ -101,6 +101,7 @@ TABLES = [
     *["table4"] * bool(OVERREFUSAL),
     "table5",
     "pareto",
+    "capability",
 ]
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)

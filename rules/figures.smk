@@ -25,12 +25,14 @@ POLICIES = expand(
 )
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
 CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in ALIGNMENTS]
+CAPABILITY = [path.replace("/metrics/align/", "/metrics/capability/") for path in ALIGNMENTS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
     "table5": [*ALIGNMENTS, *POLICIES],
     "pareto": SWEEPS,
     "judge": ["<out>/metrics/judge.json"],
+    "capability": CAPABILITY,
     "table7": CLAUSES,
     "calibration": CALIBRATIONS,
     "seeds": expand("<out>/metrics/seeds/{variant}/{benchmark}.json", variant=S.train.variants, benchmark=BENCHMARKS),

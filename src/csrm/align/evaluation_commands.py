@@ -42,6 +42,14 @@ def register(commands: Any) -> None:
     curve.add_argument("--scores", type=Path, nargs="+", required=True, help="the reward's, in the same order")
     curve.add_argument("--align-settings", type=Path, required=True, help="slice `align`: slope of the reward")
     curve.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
+    capability = _policy(commands, "evaluate-capability", run_evaluate_capability)
+    capability.add_argument("--policy", type=Path, required=True, help="plain Hugging Face folder")
+    capability.add_argument("--adapters", type=Path, nargs="+", required=True, help="of the aligned policy, one a seed")
+    capability.add_argument(
+        "--texts", type=Path, help="JSON lines of `id` and `text` (default: the project's passages)"
+    )
+    capability.add_argument("--seeds", type=int, nargs="+", help="of alignment, in the same order (default: --seed)")
+    capability.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -141,6 +149,27 @@ def run_evaluate_checkpoints(options: argparse.Namespace) -> None:
         curve = reward_curve(points, _kl(options.adapter), align.sweep_slope, settings, options.seed)
         head = {"kind": "checkpoints", **_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm]}
         write_json(options.output, {**head, "curve": curve})
+
+
+def run_evaluate_capability(options: argparse.Namespace) -> None:
+    """Perplexity on neutral text before and after alignment: what alignment cost in general capability."""
+    from csrm.align.capability import Passage, compare_losses, passage_losses, project_passages
+    from csrm.align.policy import load_policy
+
+    if len(options.adapters) != len(_seeds(options)):
+        raise ValueError(f"{len(options.adapters)} adapters for the seeds {_seeds(options)}: give one a seed")
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    texts = options.texts or project_passages()
+    inputs = {"policy": options.policy, "adapters": options.adapters, "texts": texts}
+    with recording([options.output], inputs, settings, options.seed):
+        passages = read_rows(texts, Passage)
+        policies = [[], *([adapter] for adapter in options.adapters)]
+        before, *after = (
+            passage_losses(load_policy(options.policy, *adapters, dtype="float32"), passages) for adapters in policies
+        )
+        found = compare_losses(before, after, settings, options.seed)
+        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+        write_json(options.output, {"kind": "capability", **head, "perplexity": found})
 
 
 def _kl(adapter: Path) -> dict[int, float]:

@@ -30,6 +30,7 @@ TABLES = (
     "cosa",
     "pareto",
     "judge",
+    "capability",
 )
 FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness", "overoptimisation")
 CONFIG = "benchmarks.tsv"
@@ -45,6 +46,7 @@ KINDS = {
     "cosa": "cosa",
     "pareto": "sweep",
     "judge": "judge",
+    "capability": "capability",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -121,6 +123,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     from csrm.report import (
         alignment,
         calibration,
+        capability,
         clauses,
         cosa,
         helpfulness,
@@ -146,6 +149,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "cosa": cosa.cosa_table,
         "pareto": pareto.area_table,
         "judge": judge.judge_table,
+        "capability": capability.capability_table,
     }
     if options.table in plain:
         return plain[options.table](documents)
