@@ -1,4 +1,4 @@
-"""The README's commands: those of the workflow are planned, those of `csrm` run on the smoke results."""
+"""Commands of README and recipes: those of the workflow are planned, those of `csrm` run on the smoke results."""
 
 import json
 import math
@@ -10,15 +10,16 @@ import pytest
 from workflow_tools import ROOT, Finished, empty_mirror, planned, run, snakemake
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```bash\n(.*?)```", README + RECIPES, re.DOTALL)
 IN_BLOCKS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()]
-IN_TEXT = [shlex.split(text) for text in re.findall(r"`((?:snakemake|make|csrm) [^`]+)`", README)]
+IN_TEXT = [shlex.split(text) for text in re.findall(r"`((?:snakemake|make|csrm) [^`]+)`", README + RECIPES)]
 COMMANDS = [*IN_BLOCKS, *IN_TEXT]
 
 
 def commands(program: str, *words: str) -> list[list[str]]:
     found = [c for c in COMMANDS if c[0] == program and set(words) <= set(c)]
-    assert found, f"README has no command {program} {words}"
+    assert found, f"neither README nor recipes have a command {program} {words}"
     return found
 
 
