@@ -76,11 +76,12 @@ def adapters(wildcards):
 
 
 rule evaluate_capability:
-    """General capability: perplexity on neutral text before and after alignment."""
+    """General capability before and after alignment: perplexity on neutral text, and the harness's tasks where named."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
         adapters=lambda w: [f"{folder}/manifest.json" for folder in adapters(w)],
         settings="<out>/config/metrics.yaml",
+        tasks="<out>/config/capability.yaml",
     output:
         "<out>/metrics/capability/{algorithm}/{reward}/{config_id}.json",
     log:
@@ -89,7 +90,7 @@ rule evaluate_capability:
         algorithm=either(S.align.algorithms),
         config_id=either(S.align.configs),
     conda:
-        "../envs/core.yaml"
+        "../envs/tasks.yaml" if S.capability.tasks else "../envs/core.yaml"
     threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
@@ -98,12 +99,13 @@ rule evaluate_capability:
         seed=S.seed,
         scale=S.scale,
         code=code_digest(
-            "align/capability.py", "align/policy.py", "bench/metrics.py", "data/project/neutral_text.jsonl"
+            "align/capability.py", "align/harness.py", "align/policy.py", "data/project/neutral_text.jsonl"
         ),
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm evaluate-capability --policy {params.policy} --adapters {params.adapters} --settings {input.settings:q} \
+            --capability-settings {input.tasks:q} \
             --seed {params.seed} --config-id {wildcards.config_id} --algorithm {wildcards.algorithm} \
             --reward {wildcards.reward} --seeds {params.seeds} --scale {params.scale} --output {output:q}
         """

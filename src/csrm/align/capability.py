@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from csrm.align.policy import Policy
+from csrm.bench.bootstrap import Floats
 from csrm.bench.metrics import interval
 from csrm.settings import MetricSettings
 
@@ -56,9 +57,7 @@ def passage_losses(policy: Policy, passages: Sequence[Passage]) -> Losses:
 
 
 def compare_losses(before: Losses, after: Sequence[Losses], settings: MetricSettings, seed: int) -> dict[str, Any]:
-    """Perplexity before and after, and their ratio; after alignment its logarithm is averaged over seeds.
-
-    Every resample draws passages, the same on both sides, and seeds; intervals are percentiles.
+    """Perplexity before and after alignment, and their ratio; see `resample`.
 
     Args:
         before: of the policy.
@@ -66,20 +65,41 @@ def compare_losses(before: Losses, after: Sequence[Losses], settings: MetricSett
         settings: resamples and level.
         seed: of the bootstrap.
     """
+    found = resample(before.nats, [losses.nats for losses in after], before.tokens, settings, seed)
+    counts = {"n": sum(before.tokens), "n_passages": len(before.tokens)}
+    names = ("before", "after", "ratio")
+    cells = (_cell(np.exp(mean), np.exp(draws), settings.level) for mean, draws in found)
+    return {name: {**cell, **counts} for name, cell in zip(names, cells, strict=True)}
+
+
+def compare_values(
+    before: Sequence[float], after: Sequence[Sequence[float]], settings: MetricSettings, seed: int
+) -> dict[str, Any]:
+    """Mean of a value of each document before and after alignment, and their difference; see `resample`."""
+    found = resample(before, after, [1] * len(before), settings, seed)
+    names = ("before", "after", "difference")
+    cells = (_cell(mean, draws, settings.level) for mean, draws in found)
+    return {name: {**cell, "n": len(before)} for name, cell in zip(names, cells, strict=True)}
+
+
+def resample(
+    before: Sequence[float], after: Sequence[Sequence[float]], sizes: Sequence[int], settings: MetricSettings, seed: int
+) -> list[tuple[float, Floats]]:
+    """Sum of values over sum of sizes: before, after (mean over seeds), and after minus before, with their resamples.
+
+    Every resample draws texts, the same on both sides, and seeds.
+    """
     rng = np.random.default_rng(seed)
-    tokens = np.array(before.tokens, dtype=np.float64)
-    passages = rng.integers(len(tokens), size=(settings.bootstrap, len(tokens)))
-    seeds = rng.integers(len(after), size=(settings.bootstrap, len(after)))
-    sums = np.array([losses.nats for losses in after])
-    drawn = tokens[passages].sum(1)
-    first = np.array(before.nats)[passages].sum(1) / drawn
-    second = np.array([sums[s].mean(0)[p].sum() for s, p in zip(seeds, passages, strict=True)]) / drawn
-    value = sum(before.nats) / tokens.sum(), sums.mean(0).sum() / tokens.sum()
-    parts = {"before": (value[0], first), "after": (value[1], second), "ratio": (value[1] - value[0], second - first)}
-    counts = {"n": int(tokens.sum()), "n_passages": len(tokens)}
-    return {name: {**_cell(mean, draws, settings.level), **counts} for name, (mean, draws) in parts.items()}
+    one, many, size = np.array(before), np.array(after), np.array(sizes, dtype=np.float64)
+    texts = rng.integers(len(size), size=(settings.bootstrap, len(size)))
+    seeds = rng.integers(len(many), size=(settings.bootstrap, len(many)))
+    drawn = size[texts].sum(1)
+    first = one[texts].sum(1) / drawn
+    second = np.array([many[s].mean(0)[t].sum() for s, t in zip(seeds, texts, strict=True)]) / drawn
+    means = float(one.sum() / size.sum()), float(many.mean(0).sum() / size.sum())
+    return [(means[0], first), (means[1], second), (means[1] - means[0], second - first)]
 
 
-def _cell(nats: float, draws: Any, level: float) -> dict[str, float | None]:
-    low, high, _ = interval(np.exp(draws), level)
-    return {"value": float(np.exp(nats)), "low": low, "high": high}
+def _cell(value: float, draws: Floats, level: float) -> dict[str, float | None]:
+    low, high, _ = interval(draws, level)
+    return {"value": float(value), "low": low, "high": high}

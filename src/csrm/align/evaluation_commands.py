@@ -8,7 +8,7 @@ from csrm.align.commands import ALGORITHMS
 from csrm.files import read_dicts, read_json, read_rows, write_json
 from csrm.provenance import recording
 from csrm.rows import ScoreRow
-from csrm.settings import AlignSettings, MetricSettings, read_slice
+from csrm.settings import AlignSettings, CapabilitySettings, MetricSettings, read_slice
 
 if TYPE_CHECKING:
     from csrm.align.schema import Judgement
@@ -152,24 +152,33 @@ def run_evaluate_checkpoints(options: argparse.Namespace) -> None:
 
 
 def run_evaluate_capability(options: argparse.Namespace) -> None:
-    """Perplexity on neutral text before and after alignment: what alignment cost in general capability."""
-    from csrm.align.capability import Passage, compare_losses, passage_losses, project_passages
+    """Perplexity on neutral text, and tasks, before and after alignment: what alignment cost in general capability."""
+    from csrm.align.capability import Passage, compare_losses, compare_values, passage_losses, project_passages
+    from csrm.align.harness import task_values
     from csrm.align.policy import load_policy
 
     if len(options.adapters) != len(_seeds(options)):
         raise ValueError(f"{len(options.adapters)} adapters for the seeds {_seeds(options)}: give one a seed")
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    asked = read_slice(options.capability_settings, CapabilitySettings) if options.capability_settings else None
+    asked = asked or CapabilitySettings()
     texts = options.texts or project_passages()
     inputs = {"policy": options.policy, "adapters": options.adapters, "texts": texts}
-    with recording([options.output], inputs, settings, options.seed):
+    slices = {"capability": asked.model_dump(mode="json"), "metrics": settings.model_dump(mode="json")}
+    policies: list[list[Path]] = [[], *([adapter] for adapter in options.adapters)]
+    with recording([options.output], inputs, slices, options.seed):
         passages = read_rows(texts, Passage)
-        policies = [[], *([adapter] for adapter in options.adapters)]
         before, *after = (
             passage_losses(load_policy(options.policy, *adapters, dtype="float32"), passages) for adapters in policies
         )
-        found = compare_losses(before, after, settings, options.seed)
+        found = {"perplexity": compare_losses(before, after, settings, options.seed)}
+        if asked.tasks:
+            first, *others = (task_values(options.policy, adapters, asked, options.seed) for adapters in policies)
+            for name, values in first.items():
+                own, theirs = list(values.values()), [[other[name][doc] for doc in values] for other in others]
+                found[name] = compare_values(own, theirs, settings, options.seed)
         head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
-        write_json(options.output, {"kind": "capability", **head, "perplexity": found})
+        write_json(options.output, {"kind": "capability", **head, "measures": found})
 
 
 def _kl(adapter: Path) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""The table of general capability: perplexity on neutral text before and after alignment."""
+"""The table of general capability before and after alignment: perplexity on neutral text, and tasks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,60 +6,63 @@ from typing import Any, NamedTuple
 from csrm.report.cells import markdown_line, number, to_csv
 
 NOTE = (
-    "Perplexity on neutral passages that the project wrote (plain text, no chat template): of the policy, of the "
-    "aligned policy, and their ratio; 1 means that alignment cost nothing here. Intervals are percentile bootstraps "
-    "over passages (and over seeds of alignment, where there are several); the ratio resamples both sides alike. "
-    "The papers print no such number; Table 5 says what alignment brought."
+    "Of the policy, of the aligned policy, and the change: the ratio of perplexities on neutral passages that the "
+    "project wrote (plain text, no chat template; 1 means that alignment cost nothing here), or the difference of a "
+    "task's mean value (lm-evaluation-harness). `n` counts tokens and passages, or documents. Intervals are "
+    "percentile bootstraps over passages or documents (and over seeds of alignment, where there are several), both "
+    "sides resampled alike. The papers print no such number; Table 5 says what alignment brought."
 )
 
 
-class Perplexity(NamedTuple):
-    """One measure of one aligned policy."""
+class Capability(NamedTuple):
+    """One side, or the change, of one measure of one aligned policy."""
 
     config: str
     algorithm: str
     reward: str
     measure: str
+    side: str
     source: str
     value: float
     low: float | None
     high: float | None
-    tokens: int
-    passages: int
+    n: int
+    n_passages: int | None
     seeds: str
 
 
 def capability_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Perplexity before, after, and their ratio, of each policy, as (CSV, Markdown)."""
-    rows = [row for document in documents for row in _rows(document)]
-    head = ["configuration", "algorithm", "reward", "before", "after", "ratio", "tokens / passages", "source", "seeds"]
-    lines = [_line(rows[start : start + 3]) for start in range(0, len(rows), 3)]
+    """Each measure before, after, and its change, of each policy, as (CSV, Markdown)."""
+    rows = [_rows(document, measure) for document in documents for measure in document["measures"]]
+    head = ["configuration", "algorithm", "reward", "measure", "before", "after", "change", "n", "source", "seeds"]
+    lines = [_line(sides) for sides in rows]
     text = ["## General capability", "", NOTE, "", markdown_line(head), "|---" * len(head) + "|", *lines]
-    return to_csv(rows, Perplexity._fields), "\n".join(text) + "\n"
+    return to_csv([side for sides in rows for side in sides], Capability._fields), "\n".join(text) + "\n"
 
 
-def _rows(document: Mapping[str, Any]) -> list[Perplexity]:
-    measures = document["perplexity"]
+def _rows(document: Mapping[str, Any], measure: str) -> list[Capability]:
     return [
-        Perplexity(
+        Capability(
             document["config"],
             document["algorithm"],
             document["reward"],
             measure,
+            side,
             f"measured@{document['scale']}",
-            measures[measure]["value"],
-            measures[measure]["low"],
-            measures[measure]["high"],
-            measures[measure]["n"],
-            measures[measure]["n_passages"],
+            found["value"],
+            found["low"],
+            found["high"],
+            found["n"],
+            found.get("n_passages"),
             " ".join(map(str, document["seeds"])),
         )
-        for measure in ("before", "after", "ratio")
+        for side, found in document["measures"][measure].items()
     ]
 
 
-def _line(rows: Sequence[Perplexity]) -> str:
-    one = rows[0]
-    values = [number(row.value, row.low, row.high) for row in rows]
-    sizes = f"{one.tokens} / {one.passages}"
-    return markdown_line([one.config, one.algorithm, one.reward, *values, sizes, one.source, one.seeds])
+def _line(sides: Sequence[Capability]) -> str:
+    one = sides[0]
+    values = [number(side.value, side.low, side.high) for side in sides]
+    values[-1] += " x" if sides[-1].side == "ratio" else ""
+    size = f"{one.n} / {one.n_passages}" if one.n_passages else str(one.n)
+    return markdown_line([one.config, one.algorithm, one.reward, one.measure, *values, size, one.source, one.seeds])

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from csrm.settings.align import AlignSettings, PairAlgorithm, ReinforceSettings, SamplingSettings
 from csrm.settings.base import DType, Section, SectionOrder, merge, read_slice, write_slice
+from csrm.settings.capability import CapabilitySettings
 from csrm.settings.cosa import CosaSettings, Mode
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
@@ -24,6 +25,7 @@ __all__ = [
     "AlignSettings",
     "AugmentSettings",
     "BackendSettings",
+    "CapabilitySettings",
     "CosaSettings",
     "DType",
     "DataSettings",
@@ -68,6 +70,7 @@ class Settings(Section):
     metrics: MetricSettings = MetricSettings()
     helpfulness: HelpfulnessSettings = HelpfulnessSettings()
     align: AlignSettings = AlignSettings()
+    capability: CapabilitySettings = CapabilitySettings()
     cosa: CosaSettings = CosaSettings()
 
     @model_validator(mode="after")
@@ -91,7 +94,7 @@ class Settings(Section):
         return self
 
 
-STAGES = ("topics", "data", "augment", "train", "score", "metrics", "helpfulness", "align", "cosa")
+STAGES = ("topics", "data", "augment", "train", "score", "metrics", "helpfulness", "align", "capability", "cosa")
 
 
 def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Settings:

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from csrm.align.capability import Losses, Passage, compare_losses, passage_losses, project_passages
+from csrm.align.capability import Losses, Passage, compare_losses, compare_values, passage_losses, project_passages
 from csrm.align.policy import load_policy
 from csrm.cli import main
 from csrm.files import read_rows
 from csrm.report.capability import capability_table
-from csrm.settings import MetricSettings
+from csrm.settings import CapabilitySettings, MetricSettings
 
 SETTINGS = MetricSettings(bootstrap=400)
 
@@ -55,18 +56,15 @@ def test_ratio_and_intervals() -> None:
     assert both["n"] == 300 and both["n_passages"] == 30
 
 
-def test_table_prints_each_policy_once() -> None:
+def test_table_prints_each_measure_once() -> None:
     measure = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 300, "n_passages": 30}
-    document: dict[str, Any] = {
-        "config": "no-pets",
-        "algorithm": "DPO",
-        "reward": "csrm",
-        "scale": "demo",
-        "seeds": [0],
-    }
-    table, text = capability_table([{**document, "perplexity": dict.fromkeys(("before", "after", "ratio"), measure)}])
-    assert len(table.splitlines()) == 4
-    assert "| no-pets | DPO | csrm | 1.000 [0.900, 1.100] |" in text and "300 / 30" in text
+    task = {side: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 80} for side in ("before", "after", "difference")}
+    measures = {"perplexity": dict.fromkeys(("before", "after", "ratio"), measure), "arc_easy, acc": task}
+    head: dict[str, Any] = {"config": "no-pets", "algorithm": "DPO", "reward": "csrm", "scale": "demo", "seeds": [0]}
+    table, text = capability_table([{**head, "measures": measures}])
+    assert len(table.splitlines()) == 7
+    assert "| no-pets | DPO | csrm | perplexity | 1.000 [0.900, 1.100] |" in text and "300 / 30" in text
+    assert "| arc_easy, acc | 0.500 [0.400, 0.600] |" in text and "| 80 |" in text
 
 
 def test_command_needs_an_adapter_a_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +74,46 @@ def test_command_needs_an_adapter_a_seed(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*words, "--output", str(tmp_path / "out.json")]) != 0
     assert "give one a seed" in capsys.readouterr().err
     assert not json.dumps([str(path) for path in tmp_path.glob("out*")]).count("out.json")
+
+
+def test_differences_of_task_values_are_paired() -> None:
+    """Documents that alignment leaves alone take no part in the interval of the difference."""
+    before = [float(n % 2) for n in range(40)]
+    found = compare_values(before, [before], SETTINGS, 0)
+    assert found["difference"]["value"] == 0 and found["difference"]["low"] is None
+    assert found["before"]["value"] == found["after"]["value"] == 0.5 and found["before"]["low"] < 0.5
+
+
+def test_harness_tasks_give_a_value_a_document(tiny_backbone: Path, tmp_path: Path) -> None:
+    """The harness itself on a task in a file; its package is optional."""
+    pytest.importorskip("lm_eval", reason="pip install lm-eval to test tasks of general capability")
+    from csrm.align.harness import task_values
+
+    rows = [
+        {"question": f"The {word}", "choices": ["runs.", "sings."], "answer": n % 2} for n, word in enumerate("abc")
+    ]
+    (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = {
+        "task": "toy_choice",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tmp_path / "rows.json")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question}}",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{answer}}",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (tmp_path / "toy_choice.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
+    settings = CapabilitySettings(tasks=["toy_choice"], task_folder=str(tmp_path), limit=2)
+    values = task_values(tiny_backbone, [], settings, 0)
+    assert values.keys() == {"toy_choice, acc"} and values["toy_choice, acc"].keys() == {0, 1}
+    assert set(values["toy_choice, acc"].values()) <= {0.0, 1.0}
+
+
+def test_missing_harness_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from csrm.align import harness
+
+    monkeypatch.setattr(harness, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install lm-eval"):
+        harness.task_values(tmp_path, [], CapabilitySettings(tasks=["arc_easy"]), 0)
