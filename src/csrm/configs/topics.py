@@ -5,10 +5,11 @@ A family's lexicon labels texts: a text that matches none of its terms does not 
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from csrm.yaml_reader import read_yaml
 
 
 class _Frozen(BaseModel):
@@ -89,5 +90,4 @@ class Topics(_Frozen):
 @cache
 def load_topics() -> Topics:
     """Read the package's `topics.yaml` (once)."""
-    text = resources.files("csrm.configs").joinpath("topics.yaml").read_text(encoding="utf-8")
-    return Topics.model_validate(yaml.safe_load(text))
+    return Topics.model_validate(read_yaml(Path(__file__).with_name("topics.yaml")))
