@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from csrm import overrides
 from csrm.files import sha256, write_json
+from csrm.remembered import remembered_digest
 
 PACKAGES = (
     *("csrm", "torch", "transformers", "trl", "accelerate", "peft", "datasets"),
@@ -46,7 +47,7 @@ def recording(
 
     Args:
         outputs: files or folders that the block writes.
-        inputs: role -> path or paths that the block reads; each is hashed.
+        inputs: role -> path or paths that the block reads; each is hashed, large files once (`csrm.remembered`).
         settings: the settings slice that the block used.
         seed: the seed that the block used.
 
@@ -115,7 +116,7 @@ def _entry(role: str, path: str | Path) -> dict[str, Any]:
     absolute = Path(path).absolute()
     inside = absolute.is_relative_to(Path.cwd())
     shown = absolute.relative_to(Path.cwd()) if inside else Path(path)
-    return {"role": role, "path": shown.as_posix(), "sha256": sha256(path)}
+    return {"role": role, "path": shown.as_posix(), "sha256": sha256(path, remembered_digest)}
 
 
 def _processor() -> str:
