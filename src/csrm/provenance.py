@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from csrm import overrides
-from csrm.files import sha256, write_json
+from csrm.files import file_digest, sha256, write_json
 from csrm.remembered import remembered_digest
 
 PACKAGES = (
@@ -89,8 +90,14 @@ def code_digest(*parts: str) -> str:
         root = package / part
         found = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
         for path in (p for p in found if p.suffix != ".pyc"):
-            digest.update(f"{path.relative_to(package).as_posix()} {sha256(path)}\n".encode())
+            digest.update(f"{path.relative_to(package).as_posix()} {_own_digest(path)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _own_digest(path: Path) -> str:
+    """sha256 of a file of the package, which many rules name."""
+    return file_digest(path)
 
 
 def hardware() -> dict[str, Any]:

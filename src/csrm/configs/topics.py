@@ -39,17 +39,16 @@ class TopicFamily(_Frozen):
     lexicon: tuple[str, ...] = Field(min_length=1)
     prompts: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _lexicon_compiles(self) -> "TopicFamily":
+    def matches(self, text: str) -> bool:
+        """Whether any term of the lexicon occurs in `text`, at word boundaries and in any case.
+
+        Raises:
+            ValueError: if the lexicon does not compile; it is tried here, because who reads names needs none.
+        """
         try:
-            _compiled(self.lexicon)
+            return _compiled(self.lexicon).search(text) is not None
         except re.error as error:
             raise ValueError(f"topic family {self.family!r}: the lexicon does not compile: {error}") from None
-        return self
-
-    def matches(self, text: str) -> bool:
-        """Whether any term of the lexicon occurs in `text`, at word boundaries and in any case."""
-        return _compiled(self.lexicon).search(text) is not None
 
 
 class Topics(_Frozen):
