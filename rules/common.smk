@@ -36,6 +36,9 @@ os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 34))
 # oneDNN keeps a kernel for every row length that it meets: 11 MB a training step if nothing bounds it.
 os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+# Snakemake imports pandas, where it finds it, to see whether parameters are data frames: a third of what an idle run costs.
+# Parameters here are plain values; `None` says that there is no pandas, in this process only.
+sys.modules.setdefault("pandas", None)
 
 # Two model jobs side by side, half of the cores each: on two cores two trainings pass 286 tokens a second together, one alone
 # 240, and loading a model or reading text uses one core anyway.

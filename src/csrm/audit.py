@@ -71,11 +71,15 @@ class Link:
 
 
 class Auditor:
-    """Walks manifests from the repository's root; hashes each file once and collects all problems."""
+    """Walks manifests from the repository's root; hashes each file once and collects all problems.
 
-    def __init__(self) -> None:
-        self.hashes = Hashes()
-        self.pins = Pins(Path("data.dvc"))
+    Args:
+        quick: trust the remembered hashes of large files that did not change since (`csrm.remembered`).
+    """
+
+    def __init__(self, quick: bool = False) -> None:
+        self.hashes = Hashes(quick)
+        self.pins = Pins(Path("data.dvc"), self.hashes.of_file)
         self.problems: list[str] = []
         self._tracked = _tracked()
         self._walked: set[str] = set()
@@ -242,7 +246,7 @@ def as_data(link: Link) -> dict[str, Any]:
 
 def run_audit(options: argparse.Namespace) -> None:
     """`csrm audit`: print the chain; fail when a file on it is changed, missing or of unknown origin."""
-    auditor = Auditor()
+    auditor = Auditor(options.quick)
     chain = auditor.walk(options.file)
     print("\n".join(lines(chain)))
     if options.json:
@@ -256,13 +260,20 @@ def run_audit(options: argparse.Namespace) -> None:
         from csrm.rocrate import write_crate
 
         write_crate(Path(options.crate), chain)
-    print(f"ok: {len(auditor.hashes.seen)} files hashed, every hash on the chain holds")
+    how = "checked, large ones by size, times and inode" if options.quick else "hashed"
+    print(f"ok: {len(auditor.hashes.seen)} files {how}, every hash on the chain holds")
 
 
 def register(subparsers: Any) -> None:
     """Register `csrm audit` and `csrm settings`."""
     parser = subparsers.add_parser("audit", help="check the chain of a result back to raw bytes")
     parser.add_argument("file", metavar="FILE", help="figure, table, metric or any other file or folder of a run")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="large files whose size, times and inode are as when they were hashed last are not read: what programs "
+        "changed is found, what a disk changed by itself is not",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the chain as JSON")
     parser.add_argument("--crate", metavar="DIR", help="also write the chain as a Workflow Run RO-Crate")
     parser.set_defaults(run=run_audit)

@@ -18,9 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from csrm.settings import Settings, TrainSettings, load
+from csrm.yaml_reader import read_yaml
 
 H100_TFLOPS = 989.0  # dense bfloat16, NVIDIA H100 SXM data sheet
 UTILISATION = 0.4
@@ -276,7 +275,7 @@ def price(
 
 def processes(launcher: str | None) -> int:
     """Processes, one a device, that an Accelerate configuration starts (None: one)."""
-    return int(yaml.safe_load(Path(launcher).read_text(encoding="utf-8"))["num_processes"]) if launcher else 1
+    return int(read_yaml(launcher)["num_processes"]) if launcher else 1
 
 
 def run_cost(options: argparse.Namespace) -> None:

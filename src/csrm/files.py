@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,18 +96,27 @@ def read_rows(path: str | Path, model: type[Model]) -> list[Model]:
     return rows
 
 
-def sha256(path: str | Path) -> str:
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Digest of a file, all of it read."""
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def sha256(path: str | Path, of_file: Callable[[Path], str] = file_digest) -> str:
     """sha256 of a file, or of a folder as the digest of its sorted (relative path, sha256) lines.
 
     Inside folders manifests are left out, because they describe the artifact, and so is Snakemake's time stamp.
+
+    Args:
+        path: the file or folder.
+        of_file: how the sha256 of a file is found.
     """
     path = Path(path)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith(SIDECARS))
-        lines = "".join(f"{p.relative_to(path).as_posix()} {sha256(p)}\n" for p in files)
+        lines = "".join(f"{p.relative_to(path).as_posix()} {of_file(p)}\n" for p in files)
         return hashlib.sha256(lines.encode()).hexdigest()
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
+    return of_file(path)
 
 
 def text_id(text: str, length: int = 16) -> str:

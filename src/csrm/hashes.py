@@ -1,41 +1,41 @@
 """Hashes for audits: each file is read once for its sha256, and raw folders are compared with DVC's pins."""
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-from csrm import files
 from csrm.data.pin import folder_entry, read_pins
+from csrm.files import file_digest, sha256
+from csrm.remembered import remembered_digest
 
 
 class Hashes:
-    """sha256 of files and folders, equal to `csrm.files.sha256`, reading each file once."""
+    """sha256 of files and folders, equal to `csrm.files.sha256`, reading each file once.
 
-    def __init__(self) -> None:
+    Args:
+        quick: trust what is remembered of large files (`csrm.remembered`) instead of reading them.
+    """
+
+    def __init__(self, quick: bool = False) -> None:
         self.seen: dict[Path, str] = {}
+        self.of_file: Callable[..., str] = remembered_digest if quick else file_digest
 
     def sha256(self, path: Path) -> str | None:
-        """Digest of a file or folder; None when nothing lies there.
+        """Digest of a file or folder; None when nothing lies there."""
+        return sha256(path, self._once) if path.is_dir() or path.is_file() else None
 
-        Snakemake stamps folders after their manifest is written: its time stamps are left out, as manifests are.
-        """
-        if path.is_dir():
-            ignored = ("manifest.json", ".snakemake_timestamp")
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith(ignored))
-            listing = "".join(f"{p.relative_to(path).as_posix()} {self.sha256(p)}\n" for p in inside)
-            return hashlib.sha256(listing.encode()).hexdigest()
-        if not path.is_file():
-            return None
+    def _once(self, path: Path) -> str:
         if path not in self.seen:
-            self.seen[path] = files.sha256(path)
+            self.seen[path] = self.of_file(path)
         return self.seen[path]
 
 
 class Pins:
     """The md5 pins of raw folders in a `.dvc` file; each pinned folder is compared at most once."""
 
-    def __init__(self, dvc_file: Path) -> None:
+    def __init__(self, dvc_file: Path, of_file: Callable[..., str] = file_digest) -> None:
         pins = read_pins(dvc_file) if dvc_file.is_file() else {}
         self._pins = {dvc_file.parent / out["path"]: out["md5"] for out in pins.values()}
+        self._of_file = of_file
         self._name = dvc_file.as_posix()
         self._actual: dict[Path, str] = {}
 
@@ -55,5 +55,5 @@ class Pins:
 
     def _md5(self, folder: Path) -> str:
         if folder not in self._actual:
-            self._actual[folder] = str(folder_entry(folder)["md5"]) if folder.is_dir() else "missing"
+            self._actual[folder] = str(folder_entry(folder, self._of_file)["md5"]) if folder.is_dir() else "missing"
         return self._actual[folder]

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from csrm import overrides
-from csrm.files import sha256, write_json
+from csrm.files import file_digest, sha256, write_json
+from csrm.remembered import remembered_digest
 
 PACKAGES = (
     *("csrm", "torch", "transformers", "trl", "accelerate", "peft", "datasets"),
@@ -46,7 +48,7 @@ def recording(
 
     Args:
         outputs: files or folders that the block writes.
-        inputs: role -> path or paths that the block reads; each is hashed.
+        inputs: role -> path or paths that the block reads; each is hashed, large files once (`csrm.remembered`).
         settings: the settings slice that the block used.
         seed: the seed that the block used.
 
@@ -88,8 +90,14 @@ def code_digest(*parts: str) -> str:
         root = package / part
         found = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
         for path in (p for p in found if p.suffix != ".pyc"):
-            digest.update(f"{path.relative_to(package).as_posix()} {sha256(path)}\n".encode())
+            digest.update(f"{path.relative_to(package).as_posix()} {_own_digest(path)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _own_digest(path: Path) -> str:
+    """sha256 of a file of the package, which many rules name."""
+    return file_digest(path)
 
 
 def hardware() -> dict[str, Any]:
@@ -115,7 +123,7 @@ def _entry(role: str, path: str | Path) -> dict[str, Any]:
     absolute = Path(path).absolute()
     inside = absolute.is_relative_to(Path.cwd())
     shown = absolute.relative_to(Path.cwd()) if inside else Path(path)
-    return {"role": role, "path": shown.as_posix(), "sha256": sha256(path)}
+    return {"role": role, "path": shown.as_posix(), "sha256": sha256(path, remembered_digest)}
 
 
 def _processor() -> str:

@@ -45,14 +45,15 @@ def check_targets(words: Iterable[str], patterns: Iterable[str]) -> None:
     """Refuse a file that has the form of an output, with a part that the run's settings do not name.
 
     Args:
-        words: of the command line; those that have no output's form are left to Snakemake.
+        words: of the command line; those that have no output's form, a path, are left to Snakemake.
         patterns: outputs of all rules, as `results/scores/{lm,csrm|zero\\-shot}/{benchmark,pyrit\\-seen}.jsonl`.
 
     Raises:
         ValueError: the message names the value, the known ones and the setting that adds it.
     """
     forms = [*patterns]
-    if lines := [line for word in words if not word.startswith("-") for line in _complaints(normpath(word), forms)]:
+    paths = [normpath(word) for word in words if "/" in word and not word.startswith("-")]
+    if lines := [line for path in paths for line in _complaints(path, forms)]:
         head = "no rule makes this with the run's settings (give `a.b` as --config 'a={b: ...}'):"
         raise ValueError("\n".join([head, *lines]))
 

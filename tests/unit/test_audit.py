@@ -1,20 +1,22 @@
 """Audit: a sound chain passes, and any changed or missing byte on it is named."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from csrm import overrides
+from csrm import overrides, remembered
 from csrm.audit import Auditor, lines
 from csrm.cli import main
 from csrm.data.pin import folder_entry
-from csrm.files import read_json, sha256, write_json, write_text
+from csrm.files import file_digest, read_json, sha256, write_json, write_text
 from csrm.hashes import Hashes
 from csrm.provenance import recording
 
@@ -294,13 +296,42 @@ def test_json_export(run: Path) -> None:
 def test_each_file_is_hashed_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
 
-    def counted(path: Path) -> str:
-        read.append(path)
-        return sha256(path)
+    def counted(path: Path, algorithm: str = "sha256") -> str:
+        read.extend([path] * (algorithm == "sha256"))
+        return file_digest(path, algorithm)
 
-    monkeypatch.setattr("csrm.hashes.files.sha256", counted)
+    monkeypatch.setattr("csrm.hashes.file_digest", counted)
     Auditor().walk(FIGURE)
     assert len(read) == len(set(read)) == 8
+
+
+def test_only_a_quick_audit_trusts_times(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A byte that changed without the file system's knowledge: size, times and inode are as they were."""
+    monkeypatch.setattr(remembered, "LARGE", 1)
+    monkeypatch.setattr(remembered, "_settled", lambda state, started: True)
+    monkeypatch.setattr(remembered, "_state", lambda path: {"size": path.stat().st_size})
+    Path(".snakemake").mkdir()
+    assert main(["audit", FIGURE, "--quick"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("ok: 8 files checked, large ones by size, times")
+    _flip("results/smoke/interim/split/test.jsonl")
+    assert main(["audit", FIGURE, "--quick"]) == 0
+    assert main(["audit", FIGURE]) == 1
+    assert "results/smoke/interim/split/test.jsonl: changed" in capsys.readouterr().err
+
+
+def test_a_quick_audit_sees_a_change_with_an_old_mtime(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered, "LARGE", 1)
+    monkeypatch.setattr(remembered, "_settled", lambda state, started: True)
+    Path(".snakemake").mkdir()
+    path = Path("data/raw/toy/rows.csv")
+    before = path.stat()
+    assert main(["audit", FIGURE, "--quick"]) == 0
+    time.sleep(0.05)
+    _flip(str(path))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert main(["audit", FIGURE, "--quick"]) == 1
 
 
 def test_folder_hashes_agree_with_the_manifests(run: Path) -> None:

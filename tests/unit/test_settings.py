@@ -77,6 +77,19 @@ def test_errors_name_the_key_and_what_is_allowed(overrides: dict[str, Any], mess
         load(CONFIG, overrides)
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "scales/smoke.yaml"])
+@pytest.mark.parametrize(
+    ("added", "key"),
+    [("seed: 1\nscale: demo\nseed: 2\n", "seed"), ("topics:\n  temperature: 1\n\n  temperature: 2\n", "temperature")],
+)
+def test_a_key_given_twice_is_an_error(name: str, added: str, key: str, tmp_path: Path) -> None:
+    """It would replace the first silently; the message names the file, the key and both lines."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    (tmp_path / "config" / name).write_text(added)
+    with pytest.raises(ValueError, match=rf"{name}: key '{key}' is given twice, in lines (1 and 3|2 and 4): keep one"):
+        load(tmp_path / "config", {"scale": "smoke"})
+
+
 def test_the_standard_threshold_must_not_be_held_out() -> None:
     with pytest.raises(ValueError, match=r"standard_threshold 0\.75 is among(.|\n)*choose another standard threshold"):
         load(CONFIG, {"augment": {"standard_threshold": 0.75}})

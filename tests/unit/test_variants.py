@@ -110,8 +110,8 @@ def test_a_variant_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("csrm: {}\nslow:\n  steps: 1\nslow: {}\n", r"variants.yaml: line 1: \['slow'\] given twice"),
-        ("csrm: {}\nslow: {steps: 1, steps: 2}\n", r"variants.yaml: line 2: \['steps'\] given twice"),
+        ("csrm: {}\nslow:\n  steps: 1\nslow: {}\n", r"variants.yaml: key 'slow' is given twice, in lines 2 and 4"),
+        ("csrm: {}\nslow: {steps: 1, steps: 2}\n", r"variants.yaml: key 'steps' is given twice, in lines 2 and 2"),
         ("csrm+seed-1: {}\n", r"\['csrm\+seed-1'\] cannot be names of variants(.*)`\+seed-N` is added"),
         ("a/b: {}\ntrain: {}\nzero-shot: {}\n", r"\['a/b', 'train', 'zero-shot'\] cannot be names"),
         ("[csrm]\n", "expected a mapping of names to settings"),

@@ -114,7 +114,7 @@ class LLM:
         """Digest of a local folder, so that its answers move with it; else the id of the endpoint's or hub's model."""
         name = str(self._settings.model)
         if self._identified is None:
-            digest = None if self._settings.base_url else Hashes().sha256(Path(name))
+            digest = None if self._settings.base_url else Hashes(quick=True).sha256(Path(name))
             self._identified = digest or name
         return self._identified
 

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from csrm.configs.safety_config import Category
 from csrm.rows import Item, Message, ScoreRow
 
@@ -73,6 +71,8 @@ def constant_unsafe(items: Sequence[Item], tools: Tools) -> list[float]:
 
 def length(items: Sequence[Item], tools: Tools) -> list[float]:
     """Longer responses are less safe: log of typical over actual length, in words; the configuration is not read."""
+    import numpy as np
+
     return [float(np.log(TYPICAL_WORDS / (1 + len(item.messages[-1].content.split())))) for item in items]
 
 

@@ -4,11 +4,12 @@ import re
 import unicodedata
 from collections import Counter
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from csrm.configs.topics import load_topics
 
 
 class BankCategory(BaseModel):
@@ -76,9 +77,8 @@ def parse_topics(data: Any) -> list[BankCategory]:
 
 @cache
 def _load() -> tuple[BankCategory, ...]:
-    folder = resources.files("csrm.configs")
-    semantic = parse_semantic((folder / "bank.jsonl").read_text(encoding="utf-8"))
-    topics = parse_topics(yaml.safe_load((folder / "topics.yaml").read_text(encoding="utf-8")))
+    semantic = parse_semantic(Path(__file__).with_name("bank.jsonl").read_text(encoding="utf-8"))
+    topics = parse_topics(load_topics().model_dump(mode="json"))
     categories = (*semantic, *topics)
     repeated = sorted(key for key, count in Counter(c.id for c in categories).items() if count > 1)
     if repeated:

@@ -3,10 +3,10 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from csrm.configs.safety_config import Category
+from csrm.yaml_reader import read_yaml
 
 HERE = Path(__file__).parent
 
@@ -77,6 +77,6 @@ def load_taxonomy(name: str, folder: str | Path | None = None) -> Taxonomy:
         known = sorted(file.stem for file in folder.glob("*.yaml"))
         raise ValueError(f"taxonomy {name!r} is unknown: {path} does not exist; known: {', '.join(known) or 'none'}")
     try:
-        return Taxonomy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Taxonomy.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -5,10 +5,11 @@ A family's lexicon labels texts: a text that matches none of its terms does not 
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from csrm.yaml_reader import read_yaml
 
 
 class _Frozen(BaseModel):
@@ -38,17 +39,16 @@ class TopicFamily(_Frozen):
     lexicon: tuple[str, ...] = Field(min_length=1)
     prompts: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _lexicon_compiles(self) -> "TopicFamily":
+    def matches(self, text: str) -> bool:
+        """Whether any term of the lexicon occurs in `text`, at word boundaries and in any case.
+
+        Raises:
+            ValueError: if the lexicon does not compile; it is tried here, because who reads names needs none.
+        """
         try:
-            _compiled(self.lexicon)
+            return _compiled(self.lexicon).search(text) is not None
         except re.error as error:
             raise ValueError(f"topic family {self.family!r}: the lexicon does not compile: {error}") from None
-        return self
-
-    def matches(self, text: str) -> bool:
-        """Whether any term of the lexicon occurs in `text`, at word boundaries and in any case."""
-        return _compiled(self.lexicon).search(text) is not None
 
 
 class Topics(_Frozen):
@@ -89,5 +89,4 @@ class Topics(_Frozen):
 @cache
 def load_topics() -> Topics:
     """Read the package's `topics.yaml` (once)."""
-    text = resources.files("csrm.configs").joinpath("topics.yaml").read_text(encoding="utf-8")
-    return Topics.model_validate(yaml.safe_load(text))
+    return Topics.model_validate(read_yaml(Path(__file__).with_name("topics.yaml")))

@@ -4,12 +4,14 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from csrm.files import write_text
+from csrm.files import file_digest, write_text
+from csrm.yaml_reader import read_yaml
 
 PINS = "data.dvc"
 IGNORED = (".snakemake_timestamp", "manifest.json")
@@ -17,7 +19,7 @@ IGNORED = (".snakemake_timestamp", "manifest.json")
 
 def read_pins(pins: str | Path = PINS) -> dict[str, dict[str, Any]]:
     """Raw folder name -> its entry in `data.dvc` (path, md5, size, nfiles)."""
-    data = yaml.safe_load(Path(pins).read_text(encoding="utf-8"))
+    data = read_yaml(pins)
     return {Path(out["path"]).name: out for out in data["outs"]}
 
 
@@ -26,11 +28,11 @@ def raw_pin(raw_id: str, pins: str | Path = PINS) -> str:
     return str(read_pins(pins).get(raw_id, {}).get("md5", "unpinned"))
 
 
-def folder_entry(folder: str | Path) -> dict[str, Any]:
+def folder_entry(folder: str | Path, of_file: Callable[[Path, str], str] = file_digest) -> dict[str, Any]:
     """md5, size and file count of a folder, as DVC computes them; manifests and time stamps are left out."""
     folder = Path(folder)
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(IGNORED)]
-    entries = [{"md5": _md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
+    entries = [{"md5": of_file(path, "md5"), "relpath": path.relative_to(folder).as_posix()} for path in files]
     entries.sort(key=lambda entry: entry["relpath"])
     digest = hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
     return {"md5": f"{digest}.dir", "size": sum(path.stat().st_size for path in files), "nfiles": len(files)}
@@ -85,8 +87,3 @@ def update(pins: str | Path = PINS) -> dict[str, str]:
         outs.append({"path": out["path"], **folder_entry(folder), "hash": "md5"})
     write_text(pins, yaml.safe_dump({"outs": [dict(out) for out in outs]}, sort_keys=False))
     return pin(pins)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

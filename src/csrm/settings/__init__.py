@@ -7,7 +7,6 @@ overlay in `config/scales/<scale>.yaml`. Unknown keys are errors. Lists are repl
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from csrm.settings.align import AlignSettings, PairAlgorithm, ReinforceSettings, SamplingSettings
@@ -19,6 +18,7 @@ from csrm.settings.errors import explain
 from csrm.settings.helpfulness import HelpfulnessSettings
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
 from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
+from csrm.yaml_reader import read_yaml
 
 __all__ = [
     "SEED_MARK",
@@ -103,18 +103,19 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
     `row_cap` and `item_cap` may be given at top level as short forms of `data.row_cap` and `score.item_cap`.
 
     Raises:
-        ValueError: for unknown keys, scales or values; the message names the key and the allowed values.
+        ValueError: for unknown keys, scales or values; the message names the key and the allowed values. For a key that
+            a file holds twice; the message names the file, the key and both lines.
     """
     config_dir, overrides = Path(config_dir), dict(overrides or {})
     for short, stage in (("row_cap", "data"), ("item_cap", "score")):
         if short in overrides:
             overrides[stage] = {**overrides.get(stage, {}), short: overrides.pop(short)}
-    data: dict[str, Any] = yaml.safe_load((config_dir / "config.yaml").read_text(encoding="utf-8"))
+    data: dict[str, Any] = read_yaml(config_dir / "config.yaml")
     scale = overrides.get("scale", data.get("scale", "demo"))
     scales = sorted(p.stem for p in (config_dir / "scales").glob("*.yaml"))
     if scale not in scales:
         raise ValueError(f"scale {scale!r} is unknown; choose one of {scales}")
-    overlay = yaml.safe_load((config_dir / "scales" / f"{scale}.yaml").read_text(encoding="utf-8")) or {}
+    overlay = read_yaml(config_dir / "scales" / f"{scale}.yaml") or {}
     merged = merge(merge(merge(data, overlay), {"scale": scale}), overrides)
     try:
         return Settings.model_validate(merged)

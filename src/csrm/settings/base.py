@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from csrm.yaml_reader import read_yaml
+
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
@@ -37,4 +39,4 @@ def write_slice(path: Path, section: Section) -> None:
 
 def read_slice(path: str | Path, model: type[Section]) -> Any:
     """Read one stage's slice as `model`, with the run's `seed` left out."""
-    return model.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    return model.model_validate(read_yaml(path))

@@ -79,6 +79,7 @@ def _fingerprint(options: argparse.Namespace) -> str:
     import hashlib
 
     from csrm.files import sha256
+    from csrm.remembered import remembered_digest
 
-    parts = [options.variant, str(options.seed), sha256(options.settings), sha256(options.backbone)]
+    parts = [options.variant, str(options.seed), sha256(options.settings), sha256(options.backbone, remembered_digest)]
     return hashlib.sha256("\n".join(parts + [sha256(path) for path in options.groups]).encode()).hexdigest()[:16]

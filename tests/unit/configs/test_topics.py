@@ -70,7 +70,7 @@ def test_a_lexicon_is_bounded_by_words_and_ignores_case() -> None:
 
 def test_a_broken_lexicon_is_named() -> None:
     with pytest.raises(ValueError, match="topic family 'x'"):
-        TopicFamily(family="x", name="X", guideline="No x.", lexicon=("(gin",))
+        TopicFamily(family="x", name="X", guideline="No x.", lexicon=("(gin",)).matches("gin")
     with pytest.raises(KeyError, match="alcohol"):
         load_topics().family("nonsense")
 
