@@ -56,7 +56,7 @@ def test_time_and_memory_of_llama_by_hand() -> None:
     trained = 8_030_261_248 - 128_256 * 4096
     assert found.weights == 4 * 8_030_261_248 / 8 + 2 * 2 * 218_103_808
     assert (found.gradients, found.optimizer) == (4 * trained / 8, 8 * trained / 8)
-    assert found.activations == 2 * 8 * 1000 * 32 * (6 * 4096 + 4 * 4096 + 4 * 14336)
+    assert found.activations == 2 * 8 * 1000 * 32 * (6 * 4096 + 2 * (32 + 8) * 128 + 4 * 14336)
     assert found.memory == found.weights + found.gradients + found.optimizer + found.activations
     alone = cost.training_cost(LLAMA, settings, cost.Work(1e9, 1000, 0, ""), 1, 989, 0.4)
     assert alone.weights == (4 + 2) * 8_030_261_248
