@@ -65,13 +65,13 @@ def test_time_and_memory_of_llama_by_hand() -> None:
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_trained_parameters_are_those_of_the_trainer(method: Any, tiny_backbone: Path) -> None:
     from csrm.model.device import load_model
-    from csrm.train.trainer import _trainable
+    from csrm.train.trainer import trainable
 
     settings = TrainSettings(method=method, lora_rank=4)
     model, _ = load_model(tiny_backbone, torch.float32)
     shape = cost.architecture_of(model.config)
     assert shape.parameters == model.num_parameters()
-    trained = sum(p.numel() for p in _trainable(model, settings).parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in trainable(model, settings).parameters() if p.requires_grad)
     assert cost.trained_parameters(shape, settings) == trained
 
 

@@ -16,6 +16,7 @@ from csrm.align.checkpoints import keep_checkpoints
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
 from csrm.align.schema import Preference
+from csrm.align.shared_prefixes import shared_prefixes
 from csrm.settings import AlignSettings, CosaSettings, PairAlgorithm
 
 MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
@@ -83,16 +84,14 @@ def train_policy(
     Raises:
         ValueError: if no pair is usable, or the policy differs from its reference before the first step.
     """
-    import torch
     from transformers import AutoModelForCausalLM, set_seed
 
     set_seed(seed)
     tokenizer = load_tokenizer(policy)
     data = tokenise(tokenizer, pairs)
-    attention = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel takes half of a step here
-    model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=attention)
-    with completion_positions_only():
-        trainer = _trainer(model, tokenizer, data.rows, algorithm, settings, seed, scratch)
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation="sdpa")
+    with completion_positions_only(), shared_prefixes(model):
+        trainer = policy_trainer(model, tokenizer, data.rows, algorithm, settings, seed, scratch)
         steps = keep_checkpoints(trainer, checkpoints)
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
@@ -140,7 +139,7 @@ def _length(row: dict[str, Any]) -> int:
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
 
 
-def _trainer(
+def policy_trainer(
     model: Any,
     tokenizer: Any,
     rows: list[dict[str, Any]],

@@ -161,7 +161,7 @@ def train(
     set_seed(seed)  # adapters start at random
     model, _ = load_model(backbone, _weight_dtype(settings))
     use_tree_attention(model)
-    model = _trainable(model, settings)
+    model = trainable(model, settings)
     trainer = CSRMTrainer(
         verbalizer=verbalizer,
         objective=settings,
@@ -173,14 +173,14 @@ def train(
     )
     with arguments.main_process_first(desc="looking for a checkpoint"):
         checkpoint = last_checkpoint(scratch)
-    with _answering(model):
+    with answering(model):
         trainer.train(resume_from_checkpoint=checkpoint)
     model = _whole(trainer, backbone, settings)
     return model.merge_and_unload() if settings.method == "lora" else model
 
 
 @contextmanager
-def _answering(model: Any) -> Iterator[None]:
+def answering(model: Any) -> Iterator[None]:
     """Within the block, calling `model` with the fields of a `TreeRow` gives its answer logits, (N, vocabulary)."""
 
     def forward(self: Any, **batch: torch.Tensor) -> torch.Tensor:
@@ -202,7 +202,7 @@ def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         unset_hf_deepspeed_config()  # ZeRO-3 would shard the copy as well
-    model = _trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
+    model = trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
     if trainer.is_world_process_zero():
         missing, unexpected = model.load_state_dict(state, strict=False)
         lost = sorted({*missing, *unexpected} - {*(model._tied_weights_keys or ())})  # tied weights are gathered once
@@ -240,7 +240,7 @@ def _weight_dtype(settings: TrainSettings) -> torch.dtype:
     return torch.bfloat16 if wanted and not torch.cuda.is_available() else torch.float32
 
 
-def _trainable(model: Any, settings: TrainSettings) -> Any:
+def trainable(model: Any, settings: TrainSettings) -> Any:
     """Full fine-tuning leaves the (tied) embeddings and `frozen_layers` alone; LoRA adapts every linear layer.
 
     Raises:

@@ -20,7 +20,7 @@ from csrm.train.dataset import collate_examples, encode_unit, sort_within_batche
 from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
 from csrm.train.measure import measurements
-from csrm.train.trainer import ReturnMemory, _trainable, last_checkpoint, resumed_step, save, train
+from csrm.train.trainer import ReturnMemory, last_checkpoint, resumed_step, save, train, trainable
 from csrm.train.tree_attention import use_tree_attention
 from csrm.train.tree_row import TreeRow, row_logits
 
@@ -213,7 +213,7 @@ def test_checkpointing_keeps_fewer_tensors(tiny_backbone: Path, tiny_scorer: Any
     for checkpointing in (False, True):
         model, _ = load_model(tiny_backbone, torch.float32)
         use_tree_attention(model)
-        model = _trainable(model, settings(gradient_checkpointing=checkpointing)).train()
+        model = trainable(model, settings(gradient_checkpointing=checkpointing)).train()
         kept: list[int] = []
 
         def count(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
