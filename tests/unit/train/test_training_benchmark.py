@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,12 @@ def benchmark(root: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def ways_of(benchmark: ModuleType, folder: Path, names: list[str]) -> Any:
+    """Some ways of the case of pairs."""
+    model = benchmark.build("tiny", None).train()
+    return benchmark.CASES["pairs"][0](model, benchmark.inputs("pairs", 0.02, 0), folder, names)
+
+
 @pytest.mark.parametrize("case", ["pairs", "configuration-major", "dpo"])
 def test_every_way_is_measured_and_equal(benchmark: ModuleType, case: str, tmp_path: Path) -> None:
     make, names = benchmark.CASES[case]
@@ -33,8 +40,7 @@ def test_every_way_is_measured_and_equal(benchmark: ModuleType, case: str, tmp_p
 
 
 def test_other_gradients_are_an_error(benchmark: ModuleType, tmp_path: Path) -> None:
-    model = benchmark.build("tiny", None).train()
-    ways = benchmark.csrm_ways(model, benchmark.inputs("pairs", 0.02, 0), tmp_path, ["csrm", "TRL"])
+    ways = ways_of(benchmark, tmp_path, ["csrm", "TRL"])
     ways["TRL"].trainer.model.model.norm.weight.data *= 3
     with pytest.raises(SystemExit, match="losses differ by"):
         benchmark.compare(ways, 1)
@@ -44,12 +50,11 @@ def test_operations_are_counted_as_by_torch(benchmark: ModuleType, tmp_path: Pat
     from torch.utils.flop_counter import FlopCounterMode
 
     pairs = benchmark.inputs("pairs", 0.02, 0)
-    model = benchmark.build("tiny", None).train()
-    way = benchmark.csrm_ways(model, pairs, tmp_path, ["TRL"])["TRL"]
+    way = ways_of(benchmark, tmp_path, ["TRL"])["TRL"]
     way.trainer.model.set_attn_implementation("eager")
     with FlopCounterMode(display=False) as counter:
         benchmark.step(way)
-    config, length = model.config, 18
+    config, length = way.trainer.model.config, 18
     causal = 3 * benchmark.flops(config, 0, 8 * length * (length + 1) // 2)
     whole = 3 * benchmark.flops(config, 0, 8 * length * length)
     head = 4 * 8 * length * config.hidden_size
@@ -59,6 +64,5 @@ def test_operations_are_counted_as_by_torch(benchmark: ModuleType, tmp_path: Pat
 def test_memory_of_a_step_is_measured(benchmark: ModuleType, tmp_path: Path) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("Linux")
-    model = benchmark.build("tiny", None).train()
-    ways = benchmark.csrm_ways(model, benchmark.inputs("pairs", 0.02, 0), tmp_path, ["csrm"])
+    ways = ways_of(benchmark, tmp_path, ["csrm"])
     assert 0 <= benchmark.added(ways["csrm"]) < 1000 and torch.is_grad_enabled()
