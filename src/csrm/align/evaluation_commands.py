@@ -45,6 +45,7 @@ def register(commands: Any) -> None:
     capability = _policy(commands, "evaluate-capability", run_evaluate_capability)
     capability.add_argument("--policy", type=Path, required=True, help="plain Hugging Face folder")
     capability.add_argument("--adapters", type=Path, nargs="+", required=True, help="of the aligned policy, one a seed")
+    capability.add_argument("--capability-settings", type=Path, help="slice `capability`: tasks of the harness")
     capability.add_argument(
         "--texts", type=Path, help="JSON lines of `id` and `text` (default: the project's passages)"
     )

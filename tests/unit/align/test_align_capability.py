@@ -76,6 +76,26 @@ def test_command_needs_an_adapter_a_seed(tmp_path: Path, capsys: pytest.CaptureF
     assert not json.dumps([str(path) for path in tmp_path.glob("out*")]).count("out.json")
 
 
+def test_command_compares_a_policy_with_its_adapters(tiny_backbone: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(tiny_backbone)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "adapter")
+    (tmp_path / "metrics.yaml").write_text("bootstrap: 50\n", encoding="utf-8")
+    (tmp_path / "capability.yaml").write_text("tasks: []\n", encoding="utf-8")
+    words = ["evaluate-capability", "--policy", str(tiny_backbone), "--adapters", str(tmp_path / "adapter")]
+    words += ["--settings", str(tmp_path / "metrics.yaml"), "--capability-settings", str(tmp_path / "capability.yaml")]
+    words += ["--algorithm", "dpo", "--scale", "smoke", "--config-id", "c", "--reward", "csrm"]
+    assert main([*words, "--output", str(tmp_path / "out.json")]) == 0
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    perplexity = document["measures"]["perplexity"]
+    assert document["kind"] == "capability" and perplexity["before"]["n_passages"] == 32
+    assert perplexity["ratio"]["value"] == pytest.approx(perplexity["after"]["value"] / perplexity["before"]["value"])
+    assert perplexity["ratio"]["value"] != 1
+
+
 def test_differences_of_task_values_are_paired() -> None:
     """Documents that alignment leaves alone take no part in the interval of the difference."""
     before = [float(n % 2) for n in range(40)]
