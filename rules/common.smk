@@ -4,6 +4,7 @@
 import os
 import re
 import sys
+from importlib.util import find_spec
 
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
@@ -106,6 +107,11 @@ TABLES = [
     "pareto",
     "capability",
 ]
+if S.capability.tasks and not find_spec("lm_eval") and not workflow.deployment_settings.deployment_method:
+    raise ValueError(
+        f"capability.tasks {S.capability.tasks} need lm-evaluation-harness, which is not installed: "
+        "pip install -c constraints.txt -e '.[tasks]', or run with --sdm conda"
+    )
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table7"] * bool(S.score.clauses)
 TABLES += ["helpfulness"] * bool(HELPERS)

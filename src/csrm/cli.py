@@ -4,6 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 GROUPS = (
     "csrm.data.commands",
@@ -24,9 +25,16 @@ GROUPS = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that takes options by their whole names only: `--config` is not short for `--config-dir`."""
+
+    def __init__(self, *names: Any, **options: Any) -> None:
+        super().__init__(*names, **{"allow_abbrev": False, **options})
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each group module registers its own with `register(subparsers)`."""
-    parser = argparse.ArgumentParser(prog="csrm", description=__doc__)
+    parser = Parser(prog="csrm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         import_module(group).register(commands)

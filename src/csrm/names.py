@@ -58,8 +58,12 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),
     ):
         _check(setting, names, known)
-    if settings.seed in align.seeds:
-        raise ValueError(f"align.seeds {align.seeds} hold the run's own seed {settings.seed}: name further ones only")
+    _further("align.seeds", align.seeds, settings.seed)
+    _further("train.seeds", settings.train.seeds, settings.seed if settings.train.seed is None else settings.train.seed)
+    if (tasks := settings.capability.task_folder) and not Path(tasks).is_dir():
+        raise FileNotFoundError(
+            f"capability.task_folder {tasks!r} is no folder: give one with task files, or leave it out"
+        )
     if score.backend == "openai":
         server_address(score, "csrm")
     if settings.data_root and not Path(settings.data_root).is_dir():
@@ -72,6 +76,11 @@ def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(f"{setting} {unknown} are unknown: choose among {', '.join(sorted(known))}")
+
+
+def _further(setting: str, seeds: list[int], own: int) -> None:
+    if own in seeds or len({*seeds}) < len(seeds):
+        raise ValueError(f"{setting} {seeds} hold the run's own seed {own}, or one twice: name each further seed once")
 
 
 def _held_out() -> set[str]:

@@ -26,6 +26,7 @@ TABLES = {
     "seeds": "train.seeds",
     "proposers": "augment.compared",
     "calibration": "score.calibrated",
+    "helpfulness": "helpfulness.reward (trained, or a reward model of config/models.tsv)",
     "severity": "score.benchmarks (one of human severities, such as pyrit-severity)",
     "judge": "align.judge_data",
     "table4": "score.benchmarks (one on over-refusal, such as xstest)",

@@ -180,3 +180,19 @@ def test_wrong_overrides_of_augmentation_have_no_price(tmp_path: Path, capsys: p
 def test_a_backbone_without_shape_is_answered_with_the_fix() -> None:
     with pytest.raises(ValueError, match=r"'gpt-5' is not in config/architectures.tsv(.|\n)*--backbone"):
         cost._listed_shape(SHAPES, "gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--devices", "0"], "give 1 device or more"),
+        (["--utilisation", "40"], "a share of the peak above 0 and up to 1"),
+        (["--groups", "x.jsonl"], "--groups needs --backbone"),
+        (["--groups", "x.jsonl", "--backbone", "nowhere"], "got nowhere"),
+    ],
+)
+def test_what_cannot_be_priced_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from csrm.cli import main
+
+    assert main(["cost", "--config-dir", str(CONFIG), *words]) == 1
+    assert message in capsys.readouterr().err

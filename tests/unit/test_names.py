@@ -47,7 +47,10 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
         ({"align": {"swept": ["minilm"]}}, r"align.swept \['minilm'\] .*minilm-lr-no-config"),
         ({"align": {"judge_data": ["xstest"]}}, r"align.judge_data \['xstest'\] .*xstest-completions"),
-        ({"align": {"seeds": [1, 0]}}, r"align.seeds \[1, 0\] hold the run's own seed 0: name further ones only"),
+        ({"align": {"seeds": [1, 0]}}, r"align.seeds \[1, 0\] hold the run's own seed 0, or one twice"),
+        ({"train": {"seeds": [0, 1]}}, r"train.seeds \[0, 1\] hold the run's own seed 0"),
+        ({"train": {"seed": 3, "seeds": [1, 3]}}, "hold the run's own seed 3"),
+        ({"train": {"seeds": [1, 1]}}, "or one twice: name each further seed once"),
         (
             {"helpfulness": {"reward": "qwen3-1.7b"}},
             r"helpfulness.reward \['qwen3-1.7b'\] .*proxy, skywork-.*, trained",

@@ -96,7 +96,11 @@ def run_check(options: argparse.Namespace) -> None:
         for path in options.rows:
             for number, row in enumerate(read_dicts(path), start=1):
                 count += 1
-                if wrong := problems(published_record(row), SEEN):
+                try:
+                    read = published_record(row)
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number}: {error}") from None
+                if wrong := problems(read, SEEN):
                     found[f"{path.name}:{number}"] = wrong
         write_json(options.output, {"kind": "cosalign-check", "rows": count, "wrong": len(found), "problems": found})
     if found:

@@ -90,13 +90,20 @@ class Record(NamedTuple):
     rejected_tenths: float
 
 
+COLUMNS = (
+    *("mode", "spec_i", "spec_j", "chosen_cat", "rejected_cat"),
+    *("chosen_category_error_score", "rejected_category_error_score"),
+)
+
+
 def published_record(row: Mapping[str, Any]) -> Record:
     """A row of CoSAlign-Train (`spec_i`, `spec_j`, `mode`, `chosen_cat`, `rejected_cat` and both error scores).
 
     Raises:
-        KeyError: if a column is missing.
-        ValueError: if a category set or a group is malformed or invalid.
+        ValueError: if a column is missing, or a category set or a group is malformed or invalid.
     """
+    if missing := [name for name in COLUMNS if name not in row]:
+        raise ValueError(f"no columns {missing}; CoSAlign-Train has {list(COLUMNS)}, this row {sorted(row)}")
     groups = []
     for side in ("chosen", "rejected"):
         group = decode_group(row[f"{side}_cat"])

@@ -80,7 +80,7 @@ class Settings(Section):
         if unknown:
             raise ValueError(
                 f"score.calibrated names {unknown}, which are not scored: choose among train.variants and score.models "
-                f"{scored}"
+                f"{scored}, name it there, or give score.calibrated too"
             )
         return self
 

@@ -10,7 +10,7 @@ class CapabilitySettings(Section):
 
     tasks: list[str] = Field(
         [],
-        description="tasks of lm-evaluation-harness (pip install lm-eval); their data come from the hub",
+        description="tasks of lm-evaluation-harness (pip install -c constraints.txt -e '.[tasks]')",
     )
     task_folder: str | None = Field(None, description="folder of further task files of the harness")
     limit: int | None = Field(None, ge=1, description="first documents of each task (None: all)")
