@@ -282,8 +282,8 @@ def run_cost(options: argparse.Namespace) -> None:
     """`csrm cost`: print the table of a scale's variants."""
     if options.devices < 1 or not 0 < options.utilisation <= 1:
         raise ValueError(
-            f"--devices {options.devices} and --utilisation {options.utilisation:g}: give 1 device or more, and a share "
-            "of the peak above 0 and up to 1"
+            f"--devices {options.devices} and --utilisation {options.utilisation:g}: give 1 device or more, and a "
+            "share of the peak above 0 and up to 1"
         )
     if options.groups and not (options.backbone and Path(options.backbone).is_dir()):
         raise ValueError(
