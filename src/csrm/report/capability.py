@@ -14,6 +14,9 @@ NOTE = (
 )
 
 
+SIDES = ("before", "after", "ratio", "difference")
+
+
 class Capability(NamedTuple):
     """One side, or the change, of one measure of one aligned policy."""
 
@@ -56,7 +59,8 @@ def _rows(document: Mapping[str, Any], measure: str) -> list[Capability]:
             found.get("n_passages"),
             " ".join(map(str, document["seeds"])),
         )
-        for side, found in document["measures"][measure].items()
+        for side in SIDES
+        if (found := document["measures"][measure].get(side))
     ]
 
 

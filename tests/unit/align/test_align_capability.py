@@ -57,13 +57,17 @@ def test_ratio_and_intervals() -> None:
 
 
 def test_table_prints_each_measure_once() -> None:
-    measure = {"value": 1.0, "low": 0.9, "high": 1.1, "n": 300, "n_passages": 30}
-    task = {side: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 80} for side in ("before", "after", "difference")}
-    measures = {"perplexity": dict.fromkeys(("before", "after", "ratio"), measure), "arc_easy, acc": task}
+    size = {"n": 300, "n_passages": 30}
+    after, before = ({"value": x, "low": x - 0.1, "high": x + 0.1, **size} for x in (2.0, 1.0))
+    task = {side: {"value": 0.5, "low": 0.4, "high": 0.6, "n": 80} for side in ("after", "before", "difference")}
+    measures = {"perplexity": {"after": after, "before": before, "ratio": after}, "arc_easy, acc": task}
     head: dict[str, Any] = {"config": "no-pets", "algorithm": "DPO", "reward": "csrm", "scale": "demo", "seeds": [0]}
     table, text = capability_table([{**head, "measures": measures}])
     assert len(table.splitlines()) == 7
-    assert "| no-pets | DPO | csrm | perplexity | 1.000 [0.900, 1.100] |" in text and "300 / 30" in text
+    assert (
+        "| no-pets | DPO | csrm | perplexity | 1.000 [0.900, 1.100] | 2.000 [1.900, 2.100] |" in text
+        and "300 / 30" in text
+    )
     assert "| arc_easy, acc | 0.500 [0.400, 0.600] |" in text and "| 80 |" in text
 
 
