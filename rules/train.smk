@@ -1,7 +1,7 @@
 # Purpose: backbones as plain folders, and the CSRM variants.
 # Inputs:  data/raw/<model>/, <out>/augmented/<draw>/*.jsonl
 # Outputs: <out>/models/backbone/<model>/, <out>/models/csrm/<variant>/
-TRAINED_WITH = [f"model/{part}.py" for part in ("attention", "device", "reward", "scorer", "tree", "verbalizer")]
+TRAINED_WITH = [f"model/{part}.py" for part in ("device", "reward", "scorer", "tree", "verbalizer")]
 MADE = [m for m in MODELS.values() if m.format in ("gguf", "rule")]
 
 

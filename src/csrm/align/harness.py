@@ -18,7 +18,8 @@ def task_values(policy: Path, adapters: list[Path], settings: CapabilitySettings
     """
     if not find_spec("lm_eval"):
         raise ValueError(
-            f"capability.tasks names {settings.tasks} of lm-evaluation-harness: pip install lm-eval, or leave them out"
+            f"capability.tasks {settings.tasks} need lm-evaluation-harness: "
+            "pip install -c constraints.txt -e '.[tasks]'"
         )
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM

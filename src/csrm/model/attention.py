@@ -1,7 +1,7 @@
 """Attention on a processor: the query heads that share a key head are one matrix product.
 
-PyTorch's kernel repeats the keys for every query head and runs its gradient head by head; with a prefix tree's mask
-and a few hundred tokens the plain products below take less time (`benchmarks/attention.py`).
+PyTorch's kernel repeats the keys for every query head; with a prefix tree's mask and a few hundred tokens the plain
+products below take less time. For scoring: training attends by `csrm.train.tree_attention`.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def grouped_attention(
         value: (B, K, T, d).
         attention_mask: (B, 1, S, T), added to the scores.
         scaling: factor of the scores (default: d ** -.5).
-        dropout: share of attention weights set to 0 while training.
+        dropout: for PyTorch's kernel.
         along: attention of its own of who calls the layer (`csrm.model.path`), instead of this one.
         others: what PyTorch's kernel is given besides.
 
@@ -54,8 +54,7 @@ def grouped_attention(
     groups, seen = key.shape[1], key.shape[2]
     together = (query * (size**-0.5 if scaling is None else scaling)).reshape(batch, groups, -1, size)
     scores = (together @ key.transpose(2, 3)).view(batch, heads, length, seen) + attention_mask
-    weights = torch.nn.functional.dropout(scores.softmax(-1), dropout) if dropout else scores.softmax(-1)
-    mixed = weights.view(batch, groups, -1, seen) @ value
+    mixed = scores.softmax(-1).view(batch, groups, -1, seen) @ value
     return mixed.view(batch, heads, length, size).transpose(1, 2).contiguous(), None
 
 

@@ -110,7 +110,7 @@ def test_differences_of_task_values_are_paired() -> None:
 
 def test_harness_tasks_give_a_value_a_document(tiny_backbone: Path, tmp_path: Path) -> None:
     """The harness itself on a task in a file; its package is optional."""
-    pytest.importorskip("lm_eval", reason="pip install lm-eval to test tasks of general capability")
+    pytest.importorskip("lm_eval", reason="optional: pip install -c constraints.txt -e '.[tasks]' to test it")
     from csrm.align.harness import task_values
 
     rows = [
@@ -139,5 +139,5 @@ def test_missing_harness_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_
     from csrm.align import harness
 
     monkeypatch.setattr(harness, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install lm-eval"):
+    with pytest.raises(ValueError, match="need lm-evaluation-harness: pip install -c constraints"):
         harness.task_values(tmp_path, [], CapabilitySettings(tasks=["arc_easy"]), 0)
