@@ -1,6 +1,6 @@
 # Purpose: answer test prompts, evaluate policies before and after alignment, the Pareto sweep of a reward, and the judge itself.
 # Inputs:  <out>/models/policy/, <out>/align/<config_id>/, <out>/judgements/<config_id>/, <out>/interim/rows/
-# Outputs: <out>/align/<config_id>/after/, <out>/metrics/{align,checkpoints,capability}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
+# Outputs: <out>/align/<config_id>/after/, <out>/capability/, <out>/metrics/{align,checkpoints,capability}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
 
 
 rule generate_after:
@@ -69,19 +69,49 @@ rule evaluate_policy:
         """
 
 
-def adapters(wildcards):
-    """Adapters of a configuration's policies, one folder a seed of alignment."""
-    folder = f"{S.outdir}/models/policy/{wildcards.algorithm}/{wildcards.reward}"
-    return [f"{folder}/{run}" for run in S.align.runs_of(wildcards.config_id)]
+def adapter(wildcards):
+    """Folder of an aligned policy's adapter; none for the policy before alignment."""
+    return [] if wildcards.measured == "policy" else f"{S.outdir}/models/policy/{wildcards.measured}"
+
+
+rule measure_capability:
+    """What the policy, or an aligned one, makes of neutral text, and of the harness's tasks where named."""
+    input:
+        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
+        adapter=lambda w: [f"{folder}/manifest.json" for folder in [adapter(w)] if folder],
+        settings="<out>/config/capability.yaml",
+    output:
+        "<out>/capability/{measured}.jsonl",
+    log:
+        "<out>/logs/measure_capability/{measured}.log",
+    wildcard_constraints:
+        measured=f"policy|({either(S.align.algorithms)})/({either(S.align.rewards)})/({either(S.align.runs())})",
+    conda:
+        "../envs/tasks.yaml" if S.capability.tasks else "../envs/core.yaml"
+    threads: MODEL_THREADS
+    params:
+        policy=backbone(S.align.policy),
+        adapter=lambda w: f"--adapter {adapter(w)}" if adapter(w) else "",
+        seed=S.seed,
+        code=code_digest(
+            "align/capability.py", "align/harness.py", "align/policy.py", "data/project/neutral_text.jsonl"
+        ),
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm measure-capability --policy {params.policy} {params.adapter} --settings {input.settings:q} \
+            --seed {params.seed} --output {output:q}
+        """
 
 
 rule evaluate_capability:
-    """General capability before and after alignment: perplexity on neutral text, and the harness's tasks where named."""
+    """General capability before and after alignment, and its change."""
     input:
-        policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        adapters=lambda w: [f"{folder}/manifest.json" for folder in adapters(w)],
+        before="<out>/capability/policy.jsonl",
+        after=lambda w: [
+            f"{S.outdir}/capability/{w.algorithm}/{w.reward}/{run}.jsonl" for run in S.align.runs_of(w.config_id)
+        ],
         settings="<out>/config/metrics.yaml",
-        tasks="<out>/config/capability.yaml",
     output:
         "<out>/metrics/capability/{algorithm}/{reward}/{config_id}.json",
     log:
@@ -90,22 +120,16 @@ rule evaluate_capability:
         algorithm=either(S.align.algorithms),
         config_id=either(S.align.configs),
     conda:
-        "../envs/tasks.yaml" if S.capability.tasks else "../envs/core.yaml"
-    threads: MODEL_THREADS
+        "../envs/core.yaml"
     params:
-        policy=backbone(S.align.policy),
-        adapters=adapters,
         seeds=[S.seed, *S.align.seeds],
         seed=S.seed,
         scale=S.scale,
-        code=code_digest(
-            "align/capability.py", "align/harness.py", "align/policy.py", "data/project/neutral_text.jsonl"
-        ),
+        code=code_digest("align/capability.py", "bench/metrics.py"),
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm evaluate-capability --policy {params.policy} --adapters {params.adapters} --settings {input.settings:q} \
-            --capability-settings {input.tasks:q} \
+        csrm evaluate-capability --before {input.before:q} --after {input.after:q} --settings {input.settings:q} \
             --seed {params.seed} --config-id {wildcards.config_id} --algorithm {wildcards.algorithm} \
             --reward {wildcards.reward} --seeds {params.seeds} --scale {params.scale} --output {output:q}
         """

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +11,10 @@ from csrm.align.policy import Policy
 from csrm.bench.bootstrap import Floats
 from csrm.bench.metrics import interval
 from csrm.settings import MetricSettings
+
+PERPLEXITY = "perplexity"
+Resampled = tuple[float, Floats]
+"""A value, and its resamples."""
 
 
 class Passage(BaseModel):
@@ -22,11 +26,16 @@ class Passage(BaseModel):
     text: str
 
 
-class Losses(NamedTuple):
-    """Of each passage: the sum of its tokens' negative log-probabilities (nats), and their number."""
+class Measured(BaseModel):
+    """What a policy makes of one text: a passage's negative log-likelihood in nats, or a document's value in a task."""
 
-    nats: list[float]
-    tokens: list[int]
+    model_config = ConfigDict(extra="forbid")
+
+    measure: str
+    id: str
+    value: float
+    size: int = 1
+    """Tokens that the value sums over; 1 for a document."""
 
 
 def project_passages() -> Any:
@@ -34,7 +43,7 @@ def project_passages() -> Any:
     return files("csrm.data") / "project" / "neutral_text.jsonl"
 
 
-def passage_losses(policy: Policy, passages: Sequence[Passage]) -> Losses:
+def measure_passages(policy: Policy, passages: Sequence[Passage]) -> list[Measured]:
     """Negative log-likelihood of each passage given its first token, without a chat template; products in float32.
 
     Raises:
@@ -42,7 +51,7 @@ def passage_losses(policy: Policy, passages: Sequence[Passage]) -> Losses:
     """
     import torch
 
-    nats, counts = [], []
+    found = []
     for passage in passages:
         ids = policy.tokenizer(passage.text, add_special_tokens=False, return_tensors="pt").input_ids.to(
             policy.model.device
@@ -51,40 +60,54 @@ def passage_losses(policy: Policy, passages: Sequence[Passage]) -> Losses:
             raise ValueError(f"passage {passage.id!r} has {ids.shape[1]} tokens: perplexity needs two or more")
         with torch.inference_mode():
             logits = policy.model(input_ids=ids).logits[0, :-1].float()
-        nats.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item())
-        counts.append(ids.shape[1] - 1)
-    return Losses(nats, counts)
+        nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
+        found.append(Measured(measure=PERPLEXITY, id=passage.id, value=nats, size=ids.shape[1] - 1))
+    return found
 
 
-def compare_losses(before: Losses, after: Sequence[Losses], settings: MetricSettings, seed: int) -> dict[str, Any]:
-    """Perplexity before and after alignment, and their ratio; see `resample`.
+def compare_measures(
+    before: Sequence[Measured], after: Sequence[Sequence[Measured]], settings: MetricSettings, seed: int
+) -> dict[str, Any]:
+    """Each measure before and after alignment with its change; see `resample`.
+
+    Perplexities change by their ratio, means of a task's values by their difference.
 
     Args:
         before: of the policy.
-        after: of the aligned policies, one a seed, on the same passages.
+        after: of the aligned policies, one list a seed.
         settings: resamples and level.
         seed: of the bootstrap.
+
+    Raises:
+        ValueError: if the sides were not measured on the same texts.
     """
-    found = resample(before.nats, [losses.nats for losses in after], before.tokens, settings, seed)
-    counts = {"n": sum(before.tokens), "n_passages": len(before.tokens)}
-    names = ("before", "after", "ratio")
+    found = {}
+    for measure in dict.fromkeys(row.measure for row in before):
+        own, *others = ({row.id: row for row in rows if row.measure == measure} for rows in (before, *after))
+        if any(other.keys() != own.keys() for other in others):
+            raise ValueError(f"{measure} was not measured on the same texts before and after: measure both again")
+        values = [[other[name].value for name in own] for other in others]
+        sizes = [row.size for row in own.values()]
+        draws = resample([row.value for row in own.values()], values, sizes, settings, seed)
+        found[measure] = (_perplexities if measure == PERPLEXITY else _means)(draws, sizes, settings)
+    return found
+
+
+def _perplexities(found: list[Resampled], sizes: Sequence[int], settings: MetricSettings) -> dict[str, Any]:
+    counts = {"n": sum(sizes), "n_passages": len(sizes)}
     cells = (_cell(np.exp(mean), np.exp(draws), settings.level) for mean, draws in found)
-    return {name: {**cell, **counts} for name, cell in zip(names, cells, strict=True)}
+    return {name: {**cell, **counts} for name, cell in zip(("before", "after", "ratio"), cells, strict=True)}
 
 
-def compare_values(
-    before: Sequence[float], after: Sequence[Sequence[float]], settings: MetricSettings, seed: int
-) -> dict[str, Any]:
-    """Mean of a value of each document before and after alignment, and their difference; see `resample`."""
-    found = resample(before, after, [1] * len(before), settings, seed)
-    names = ("before", "after", "difference")
+def _means(found: list[Resampled], sizes: Sequence[int], settings: MetricSettings) -> dict[str, Any]:
     cells = (_cell(mean, draws, settings.level) for mean, draws in found)
-    return {name: {**cell, "n": len(before)} for name, cell in zip(names, cells, strict=True)}
+    names = ("before", "after", "difference")
+    return {name: {**cell, "n": len(sizes)} for name, cell in zip(names, cells, strict=True)}
 
 
 def resample(
     before: Sequence[float], after: Sequence[Sequence[float]], sizes: Sequence[int], settings: MetricSettings, seed: int
-) -> list[tuple[float, Floats]]:
+) -> list[Resampled]:
     """Sum of values over sum of sizes: before, after (mean over seeds), and after minus before, with their resamples.
 
     Every resample draws texts, the same on both sides, and seeds.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csrm.align.commands import ALGORITHMS
-from csrm.files import read_dicts, read_json, read_rows, write_json
+from csrm.files import read_dicts, read_json, read_rows, write_json, write_rows
 from csrm.provenance import recording
 from csrm.rows import ScoreRow
 from csrm.settings import AlignSettings, CapabilitySettings, MetricSettings, read_slice
@@ -42,13 +42,19 @@ def register(commands: Any) -> None:
     curve.add_argument("--scores", type=Path, nargs="+", required=True, help="the reward's, in the same order")
     curve.add_argument("--align-settings", type=Path, required=True, help="slice `align`: slope of the reward")
     curve.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
-    capability = _policy(commands, "evaluate-capability", run_evaluate_capability)
-    capability.add_argument("--policy", type=Path, required=True, help="plain Hugging Face folder")
-    capability.add_argument("--adapters", type=Path, nargs="+", required=True, help="of the aligned policy, one a seed")
-    capability.add_argument("--capability-settings", type=Path, help="slice `capability`: tasks of the harness")
-    capability.add_argument(
-        "--texts", type=Path, help="JSON lines of `id` and `text` (default: the project's passages)"
+    measure = commands.add_parser(
+        "measure-capability", help=run_measure_capability.__doc__, description=run_measure_capability.__doc__
     )
+    measure.add_argument("--policy", type=Path, required=True, help="plain Hugging Face folder")
+    measure.add_argument("--adapter", type=Path, help="folder of `csrm align`, for an aligned policy")
+    measure.add_argument("--settings", type=Path, help="slice `capability`: tasks of the harness")
+    measure.add_argument("--texts", type=Path, help="JSON lines of `id` and `text` (default: the project's passages)")
+    measure.add_argument("--seed", type=int, default=0, help="of the harness")
+    measure.add_argument("--output", type=Path, required=True, help="JSON lines to write, one a passage or document")
+    measure.set_defaults(run=run_measure_capability)
+    capability = _policy(commands, "evaluate-capability", run_evaluate_capability)
+    capability.add_argument("--before", type=Path, required=True, help="of `csrm measure-capability`, of the policy")
+    capability.add_argument("--after", type=Path, nargs="+", required=True, help="of the aligned policy, one a seed")
     capability.add_argument("--seeds", type=int, nargs="+", help="of alignment, in the same order (default: --seed)")
     capability.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
 
@@ -152,32 +158,34 @@ def run_evaluate_checkpoints(options: argparse.Namespace) -> None:
         write_json(options.output, {**head, "curve": curve})
 
 
-def run_evaluate_capability(options: argparse.Namespace) -> None:
-    """Perplexity on neutral text, and tasks, before and after alignment: what alignment cost in general capability."""
-    from csrm.align.capability import Passage, compare_losses, compare_values, passage_losses, project_passages
-    from csrm.align.harness import task_values
+def run_measure_capability(options: argparse.Namespace) -> None:
+    """What a policy makes of neutral text, passage by passage, and of lm-evaluation-harness's tasks where named."""
+    from csrm.align.capability import Passage, measure_passages, project_passages
+    from csrm.align.harness import measure_tasks
     from csrm.align.policy import load_policy
 
-    if len(options.adapters) != len(_seeds(options)):
-        raise ValueError(f"{len(options.adapters)} adapters for the seeds {_seeds(options)}: give one a seed")
-    settings: MetricSettings = read_slice(options.settings, MetricSettings)
-    asked = read_slice(options.capability_settings, CapabilitySettings) if options.capability_settings else None
-    asked = asked or CapabilitySettings()
+    asked = read_slice(options.settings, CapabilitySettings) if options.settings else CapabilitySettings()
     texts = options.texts or project_passages()
-    inputs = {"policy": options.policy, "adapters": options.adapters, "texts": texts}
-    slices = {"capability": asked.model_dump(mode="json"), "metrics": settings.model_dump(mode="json")}
-    policies: list[list[Path]] = [[], *([adapter] for adapter in options.adapters)]
-    with recording([options.output], inputs, slices, options.seed):
-        passages = read_rows(texts, Passage)
-        before, *after = (
-            passage_losses(load_policy(options.policy, *adapters, dtype="float32"), passages) for adapters in policies
-        )
-        found = {"perplexity": compare_losses(before, after, settings, options.seed)}
+    adapters = [options.adapter] if options.adapter else []
+    inputs = {"policy": options.policy, "adapter": adapters, "texts": texts}
+    with recording([options.output], inputs, asked, options.seed):
+        policy = load_policy(options.policy, *adapters, dtype="float32")
+        found = measure_passages(policy, read_rows(texts, Passage))
         if asked.tasks:
-            first, *others = (task_values(options.policy, adapters, asked, options.seed) for adapters in policies)
-            for name, values in first.items():
-                own, theirs = list(values.values()), [[other[name][doc] for doc in values] for other in others]
-                found[name] = compare_values(own, theirs, settings, options.seed)
+            found += measure_tasks(load_policy(options.policy, *adapters), asked, options.seed)
+        write_rows(options.output, found)
+
+
+def run_evaluate_capability(options: argparse.Namespace) -> None:
+    """Perplexity on neutral text, and tasks, before and after alignment: what alignment cost in general capability."""
+    from csrm.align.capability import Measured, compare_measures
+
+    if len(options.after) != len(_seeds(options)):
+        raise ValueError(f"{len(options.after)} files after alignment for the seeds {_seeds(options)}: give one a seed")
+    settings: MetricSettings = read_slice(options.settings, MetricSettings)
+    with recording([options.output], {"before": options.before, "after": options.after}, settings, options.seed):
+        before, *after = (read_rows(path, Measured) for path in (options.before, *options.after))
+        found = compare_measures(before, after, settings, options.seed)
         head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
         write_json(options.output, {"kind": "capability", **head, "measures": found})
 

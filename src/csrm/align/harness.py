@@ -1,17 +1,15 @@
-"""Tasks of lm-evaluation-harness, an optional package: a value of each document, of a policy with its adapters."""
+"""Tasks of lm-evaluation-harness, an optional package: a value of each document, of a policy."""
 
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from csrm.align.policy import load_policy
+from csrm.align.capability import Measured
+from csrm.align.policy import Policy
 from csrm.settings import CapabilitySettings
 
-Values = dict[str, dict[int, float]]
 
-
-def task_values(policy: Path, adapters: list[Path], settings: CapabilitySettings, seed: int) -> Values:
-    """`task, metric` -> document -> value, of the metrics that give every document a number.
+def measure_tasks(policy: Policy, settings: CapabilitySettings, seed: int) -> list[Measured]:
+    """Value of every document of each `task, metric`, of the metrics that give every document a number.
 
     Raises:
         ValueError: if the package is missing, or a task has no such metric.
@@ -25,9 +23,8 @@ def task_values(policy: Path, adapters: list[Path], settings: CapabilitySettings
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    loaded = load_policy(policy, *adapters)
     found: Any = simple_evaluate(
-        model=HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8),
+        model=HFLM(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=8),
         tasks=list(settings.tasks),
         task_manager=TaskManager(include_path=settings.task_folder),
         limit=settings.limit,
@@ -37,11 +34,12 @@ def task_values(policy: Path, adapters: list[Path], settings: CapabilitySettings
         torch_random_seed=seed,
         fewshot_random_seed=seed,
     )
-    values: Values = {}
+    values = []
     for task, samples in found["samples"].items():
         known = {m for m in samples[0]["metrics"] if isinstance(samples[0][m], int | float)}
         if not known:
             raise ValueError(f"task {task!r} gives no number a document, only {samples[0]['metrics']}: leave it out")
         for metric in sorted(known):
-            values[f"{task}, {metric}"] = {sample["doc_id"]: float(sample[metric]) for sample in samples}
+            name = f"{task}, {metric}"
+            values += [Measured(measure=name, id=str(row["doc_id"]), value=float(row[metric])) for row in samples]
     return values

@@ -10,7 +10,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from csrm.align.capability import Losses, Passage, compare_losses, compare_values, passage_losses, project_passages
+from csrm.align.capability import Measured, Passage, compare_measures, measure_passages, project_passages
 from csrm.align.policy import load_policy
 from csrm.cli import main
 from csrm.files import read_rows
@@ -28,32 +28,41 @@ def test_project_passages_are_distinct_and_long_enough() -> None:
 
 def test_losses_are_those_of_the_model_itself(tiny_backbone: Path) -> None:
     passages = [Passage(id="a", text="The river runs."), Passage(id="b", text="A song for the guard at the gate.")]
-    found = passage_losses(load_policy(tiny_backbone, dtype="float32"), passages)
+    found = measure_passages(load_policy(tiny_backbone, dtype="float32"), passages)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_backbone), AutoTokenizer.from_pretrained(tiny_backbone)
-    for passage, nats, tokens in zip(passages, *found, strict=True):
+    for passage, row in zip(passages, found, strict=True):
         ids = torch.tensor([tokenizer(passage.text, add_special_tokens=False).input_ids])
-        assert tokens == ids.shape[1] - 1
-        assert nats == pytest.approx(model(input_ids=ids, labels=ids).loss.item() * tokens, rel=1e-4)
+        assert row.id == passage.id and row.size == ids.shape[1] - 1
+        assert row.value == pytest.approx(model(input_ids=ids, labels=ids).loss.item() * row.size, rel=1e-4)
     with pytest.raises(ValueError, match=r"passage 'c' has 0 tokens"):
-        passage_losses(load_policy(tiny_backbone, dtype="float32"), [Passage(id="c", text="")])
+        measure_passages(load_policy(tiny_backbone, dtype="float32"), [Passage(id="c", text="")])
+
+
+def rows(values: list[float], measure: str = "perplexity", size: int = 10) -> list[Measured]:
+    return [Measured(measure=measure, id=str(n), value=value, size=size) for n, value in enumerate(values)]
 
 
 def test_ratio_and_intervals() -> None:
     """A policy that loses .1 nats on every token: its ratio is known without doubt, its perplexity is not."""
-    before = Losses([10.0 * (1 + n % 3) for n in range(30)], [10] * 30)
-    worse = Losses([nats + 1.0 for nats in before.nats], before.tokens)
-    found = compare_losses(before, [worse], SETTINGS, 0)
+    nats = [10.0 * (1 + n % 3) for n in range(30)]
+    before, worse, better = rows(nats), rows([x + 1.0 for x in nats]), rows([x - 1.0 for x in nats])
+    found = compare_measures(before, [worse], SETTINGS, 0)["perplexity"]
     assert found["before"]["value"] == pytest.approx(math.exp(2.0))
     assert found["before"]["low"] < math.exp(2.0) < found["before"]["high"]
-    assert found["ratio"]["value"] == pytest.approx(math.exp(0.1))
-    assert found["ratio"]["low"] == pytest.approx(math.exp(0.1)) and found["ratio"]["high"] == pytest.approx(
-        math.exp(0.1)
-    )
-    better = Losses([nats - 1.0 for nats in before.nats], before.tokens)
-    both = compare_losses(before, [worse, better], SETTINGS, 0)["ratio"]
+    assert [found["ratio"][key] for key in ("value", "low", "high")] == pytest.approx([math.exp(0.1)] * 3)
+    both = compare_measures(before, [worse, better], SETTINGS, 0)["perplexity"]["ratio"]
     assert both["value"] == pytest.approx(1.0)
     assert (both["low"], both["high"]) == (pytest.approx(math.exp(-0.1)), pytest.approx(math.exp(0.1)))
     assert both["n"] == 300 and both["n_passages"] == 30
+
+
+def test_both_sides_are_of_the_same_texts() -> None:
+    """In any order, but the same."""
+    before = rows([1.0, 2.0, 4.0])
+    turned = compare_measures(before, [before[::-1]], SETTINGS, 0)["perplexity"]["ratio"]
+    assert turned["value"] == 1 and turned["low"] is None
+    with pytest.raises(ValueError, match="perplexity was not measured on the same texts"):
+        compare_measures(before, [before[:2]], SETTINGS, 0)
 
 
 def test_table_prints_each_measure_once() -> None:
@@ -71,13 +80,17 @@ def test_table_prints_each_measure_once() -> None:
     assert "| arc_easy, acc | 0.500 [0.400, 0.600] |" in text and "| 80 |" in text
 
 
-def test_command_needs_an_adapter_a_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "metrics.yaml").write_text("{}", encoding="utf-8")
-    words = ["evaluate-capability", "--policy", "p", "--adapters", "a", "--seeds", "0", "1", "--algorithm", "dpo"]
-    words += ["--settings", str(tmp_path / "metrics.yaml"), "--scale", "demo", "--config-id", "c", "--reward", "csrm"]
-    assert main([*words, "--output", str(tmp_path / "out.json")]) != 0
+def evaluated(before: Path, after: list[Path], folder: Path, *words: str) -> int:
+    (folder / "metrics.yaml").write_text("bootstrap: 50\n", encoding="utf-8")
+    head = ["evaluate-capability", "--before", str(before), "--after", *map(str, after), "--algorithm", "dpo"]
+    head += ["--settings", str(folder / "metrics.yaml"), "--scale", "smoke", "--config-id", "c", "--reward", "csrm"]
+    return main([*head, *words, "--output", str(folder / "out.json")])
+
+
+def test_command_needs_a_file_a_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluated(tmp_path / "p", [tmp_path / "a"], tmp_path, "--seeds", "0", "1") != 0
     assert "give one a seed" in capsys.readouterr().err
-    assert not json.dumps([str(path) for path in tmp_path.glob("out*")]).count("out.json")
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_command_compares_a_policy_with_its_adapters(tiny_backbone: Path, tmp_path: Path) -> None:
@@ -87,12 +100,11 @@ def test_command_compares_a_policy_with_its_adapters(tiny_backbone: Path, tmp_pa
     model = AutoModelForCausalLM.from_pretrained(tiny_backbone)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
     adapted.save_pretrained(tmp_path / "adapter")
-    (tmp_path / "metrics.yaml").write_text("bootstrap: 50\n", encoding="utf-8")
     (tmp_path / "capability.yaml").write_text("tasks: []\n", encoding="utf-8")
-    words = ["evaluate-capability", "--policy", str(tiny_backbone), "--adapters", str(tmp_path / "adapter")]
-    words += ["--settings", str(tmp_path / "metrics.yaml"), "--capability-settings", str(tmp_path / "capability.yaml")]
-    words += ["--algorithm", "dpo", "--scale", "smoke", "--config-id", "c", "--reward", "csrm"]
-    assert main([*words, "--output", str(tmp_path / "out.json")]) == 0
+    words = ["measure-capability", "--policy", str(tiny_backbone), "--settings", str(tmp_path / "capability.yaml")]
+    assert main([*words, "--output", str(tmp_path / "before.jsonl")]) == 0
+    assert main([*words, "--adapter", str(tmp_path / "adapter"), "--output", str(tmp_path / "after.jsonl")]) == 0
+    assert evaluated(tmp_path / "before.jsonl", [tmp_path / "after.jsonl"], tmp_path) == 0
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     perplexity = document["measures"]["perplexity"]
     assert document["kind"] == "capability" and perplexity["before"]["n_passages"] == 32
@@ -102,8 +114,8 @@ def test_command_compares_a_policy_with_its_adapters(tiny_backbone: Path, tmp_pa
 
 def test_differences_of_task_values_are_paired() -> None:
     """Documents that alignment leaves alone take no part in the interval of the difference."""
-    before = [float(n % 2) for n in range(40)]
-    found = compare_values(before, [before], SETTINGS, 0)
+    before = rows([float(n % 2) for n in range(40)], "arc_easy, acc", size=1)
+    found = compare_measures(before, [before], SETTINGS, 0)["arc_easy, acc"]
     assert found["difference"]["value"] == 0 and found["difference"]["low"] is None
     assert found["before"]["value"] == found["after"]["value"] == 0.5 and found["before"]["low"] < 0.5
 
@@ -111,12 +123,12 @@ def test_differences_of_task_values_are_paired() -> None:
 def test_harness_tasks_give_a_value_a_document(tiny_backbone: Path, tmp_path: Path) -> None:
     """The harness itself on a task in a file; its package is optional."""
     pytest.importorskip("lm_eval", reason="optional: pip install -c constraints.txt -e '.[tasks]' to test it")
-    from csrm.align.harness import task_values
+    from csrm.align.harness import measure_tasks
 
-    rows = [
+    lines = [
         {"question": f"The {word}", "choices": ["runs.", "sings."], "answer": n % 2} for n, word in enumerate("abc")
     ]
-    (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     task = {
         "task": "toy_choice",
         "dataset_path": "json",
@@ -130,14 +142,14 @@ def test_harness_tasks_give_a_value_a_document(tiny_backbone: Path, tmp_path: Pa
     }
     (tmp_path / "toy_choice.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")
     settings = CapabilitySettings(tasks=["toy_choice"], task_folder=str(tmp_path), limit=2)
-    values = task_values(tiny_backbone, [], settings, 0)
-    assert values.keys() == {"toy_choice, acc"} and values["toy_choice, acc"].keys() == {0, 1}
-    assert set(values["toy_choice, acc"].values()) <= {0.0, 1.0}
+    values = measure_tasks(load_policy(tiny_backbone), settings, 0)
+    assert [(row.measure, row.id) for row in values] == [("toy_choice, acc", "0"), ("toy_choice, acc", "1")]
+    assert {row.value for row in values} <= {0.0, 1.0}
 
 
-def test_missing_harness_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_harness_names_the_package(tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from csrm.align import harness
 
     monkeypatch.setattr(harness, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="need lm-evaluation-harness: pip install -c constraints"):
-        harness.task_values(tmp_path, [], CapabilitySettings(tasks=["arc_easy"]), 0)
+        harness.measure_tasks(load_policy(tiny_backbone), CapabilitySettings(tasks=["arc_easy"]), 0)
