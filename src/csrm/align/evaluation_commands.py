@@ -46,7 +46,7 @@ def register(commands: Any) -> None:
         "measure-capability", help=run_measure_capability.__doc__, description=run_measure_capability.__doc__
     )
     measure.add_argument("--policy", type=Path, required=True, help="plain Hugging Face folder")
-    measure.add_argument("--adapter", type=Path, help="folder of `csrm align`, for an aligned policy")
+    measure.add_argument("--adapter", type=Path, help="folder of an aligned policy's adapter")
     measure.add_argument("--settings", type=Path, help="slice `capability`: tasks of the harness")
     measure.add_argument("--texts", type=Path, help="JSON lines of `id` and `text` (default: the project's passages)")
     measure.add_argument("--seed", type=int, default=0, help="of the harness")
