@@ -5,6 +5,8 @@
 ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
 # Policies kept before the end of training: models/policy/<algorithm>+checkpoint-<n>/.
 KEPT = range(1, S.align.checkpoints)
+# Whose answers: a reward's policy, or <reward>@<configuration> for one that was trained under another configuration.
+ANSWERING = f"({either(S.align.rewards)})(@({either(S.align.configs)}))?"
 # What a policy answered: prompts before alignment, or <algorithm>/<reward> after it.
 ANSWERED = f"train|test|({either(ALIGNED)})/({either(S.align.rewards)})"
 
@@ -54,7 +56,7 @@ rule draw_prompts:
     log:
         "<out>/logs/draw_prompts/{config_id}.log",
     wildcard_constraints:
-        config_id=either(S.align.configs),
+        config_id=either([*S.align.configs, *S.align.tested]),
     conda:
         "../envs/core.yaml"
     params:
@@ -302,7 +304,7 @@ rule judge_responses:
     log:
         "<out>/logs/judge_responses/{config_id}/{generated}.log",
     wildcard_constraints:
-        generated=f"before/test|after/({either(ALIGNED)})/({either(S.align.rewards)})",
+        generated=f"before/test|after/({either(ALIGNED)})/{ANSWERING}",
     priority: 1
     conda:
         "../envs/core.yaml"

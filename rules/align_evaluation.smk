@@ -3,11 +3,18 @@
 # Outputs: <out>/align/<config_id>/after/, <out>/capability/, <out>/metrics/{align,checkpoints,capability}/<algorithm>/<reward>/, <out>/metrics/pareto/<reward>/, <out>/metrics/judge.json
 
 
+def answering(wildcards):
+    """Adapter's folder of the policy that answers under a run's configuration, trained with the same seed."""
+    reward, _, trained = wildcards.reward.partition("@")
+    tested, seed = S.align.runs()[wildcards.config_id]
+    return f"{S.outdir}/models/policy/{wildcards.algorithm}/{reward}/{S.align.run_of(trained or tested, seed)}"
+
+
 rule generate_after:
-    """Responses of the aligned policy to the test prompts."""
+    """Responses of the aligned policy to the test prompts, under its configuration or one that it was not trained on."""
     input:
         policy=ancient(f"{backbone(S.align.policy)}/manifest.json"),
-        adapter="<out>/models/policy/{algorithm}/{reward}/{config_id}/manifest.json",
+        adapter=lambda w: f"{answering(w)}/manifest.json",
         prompts=lambda w: prompts(w, "test"),
         config=safety_config,
         settings="<out>/config/align.yaml",
@@ -15,13 +22,15 @@ rule generate_after:
         "<out>/align/{config_id}/after/{algorithm}/{reward}.jsonl",
     log:
         "<out>/logs/generate_after/{algorithm}/{reward}/{config_id}.log",
+    wildcard_constraints:
+        reward=ANSWERING,
     priority: 1
     conda:
         "../envs/core.yaml"
     threads: MODEL_THREADS
     params:
         policy=backbone(S.align.policy),
-        adapter=lambda w: f"{S.outdir}/models/policy/{w.algorithm}/{w.reward}/{w.config_id}",
+        adapter=answering,
         samples=S.align.test_samples,
         seed=align_seed,
         code=ALIGN_CODE,
@@ -51,10 +60,13 @@ rule evaluate_policy:
         "<out>/logs/evaluate_policy/{algorithm}/{reward}/{config_id}.log",
     wildcard_constraints:
         algorithm=either(S.align.algorithms),
-        config_id=either(S.align.configs),
+        reward=ANSWERING,
+        config_id=either([*S.align.configs, *S.align.tested]),
     conda:
         "../envs/core.yaml"
     params:
+        reward=lambda w: w.reward.partition("@")[0],
+        trained=lambda w: w.reward.partition("@")[2] or w.config_id,
         seeds=[S.seed, *S.align.seeds],
         seed=S.seed,
         scale=S.scale,
@@ -64,8 +76,8 @@ rule evaluate_policy:
         exec &> >(tee {log:q})
         csrm evaluate-policy --judgements-before {input.before:q} --judgements-after {input.after:q} \
             --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --seeds {params.seeds} \
-            --scale {params.scale} --output {output:q}
+            --trained-under {params.trained} --algorithm {wildcards.algorithm} --reward {params.reward} \
+            --seeds {params.seeds} --scale {params.scale} --output {output:q}
         """
 
 

@@ -15,6 +15,14 @@ ALIGNMENTS = expand(
     reward=S.align.rewards,
     config_id=S.align.configs,
 )
+# The same policies under configurations that none was trained on.
+TRANSFERS = expand(
+    "<out>/metrics/align/{algorithm}/{reward}@{config_id}/{tested}.json",
+    algorithm=S.align.algorithms,
+    reward=S.align.rewards,
+    config_id=S.align.configs,
+    tested=S.align.tested,
+)
 # The first reward's policies against those of each other.
 POLICIES = expand(
     "<out>/metrics/align/compare/{algorithm}/{reward}/{other}/{config_id}.json",
@@ -29,7 +37,7 @@ CAPABILITY = [path.replace("/metrics/align/", "/metrics/capability/") for path i
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
     "comparisons": COMPARISONS,
-    "table5": [*ALIGNMENTS, *POLICIES],
+    "table5": [*ALIGNMENTS, *TRANSFERS, *POLICIES],
     "pareto": SWEEPS,
     "judge": ["<out>/metrics/judge.json"],
     "capability": CAPABILITY,

@@ -53,6 +53,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("score.clauses", [score.clauses] if score.clauses else [], benchmarks),
         ("score.models", score.models, ["zero-shot", *BASELINES, *load_guards(folder)]),
         ("align.configs", align.configs, configs),
+        ("align.tested", align.tested, configs),
         ("align.rewards", align.rewards, rewards),
         ("align.swept", align.swept, rewards),
         ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),

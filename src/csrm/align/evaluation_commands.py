@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
     evaluate = _policy(commands, "evaluate-policy", run_evaluate)
+    evaluate.add_argument("--trained-under", help="the policy's own configuration (default: --config-id)")
     compare = _policy(commands, "compare-policies", run_compare)
     compare.add_argument("--other", required=True, help="reward of the policy that is subtracted")
     for command, names in (
@@ -69,6 +70,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     with recording([options.output], inputs, settings, options.seed):
         before, after = (_runs(paths, options) for paths in inputs.values())
         head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+        head["trained_under"] = options.trained_under or options.config_id
         means = {
             name: over_seeds(runs, subtracted, settings, options.seed)
             for name, runs, subtracted in (

@@ -11,7 +11,16 @@ Document = Mapping[str, Any]
 
 TITLE = "Table 5: downstream alignment"
 BEFORE = "before alignment"
-METRICS = ("safety", "helpfulness_0_5", "cosa_product_0_5", "cosa_score")
+METRICS = (
+    "safety",
+    "helpfulness_0_5",
+    "cosa_product_0_5",
+    "cosa_score",
+    "helpful_safe",
+    "helpful_unsafe",
+    "unhelpful_safe",
+    "unhelpful_unsafe",
+)
 PRINTED = {"Safety": "safety", "Helpfulness": "helpfulness_0_5", "CoSA score": "cosa_product_0_5"}
 DOMAINS = {
     "cosapien-book-publisher": "CoSApien: Arab Publisher",
@@ -23,9 +32,12 @@ DOMAINS = {
 NOT_COMPARABLE = "other policy, prompts, algorithm and judge; the paper does not name its judge"
 EXPLAINED = (
     "`safety` is the share of compliant responses, `helpfulness_0_5` is on 0-5, `cosa_product_0_5` is mean(s h) with s "
-    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA). "
+    "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA), "
+    "`helpful_safe` and so on are shares of responses (helpful: h > 0). Responses without a verdict "
+    "are left out; where there are any, the line of `cosa_score` counts them, with the bounds that they leave. "
     "`minus` lines are differences on the same resampled prompts: an interval that contains 0 shows none. Means over "
-    "seeds (of sampled responses, pairs, training, answers; one set of prompts) have intervals over prompts and seeds."
+    "seeds (of sampled responses, pairs, training, answers; one set of prompts, one reward model) have intervals over "
+    "prompts and seeds."
 )
 
 
@@ -48,7 +60,7 @@ def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
             cells += _cells(document, BEFORE, parts["before"])
             cells += _seed_cells(document, BEFORE, means["before"]) if means else []
             cells += _anchors(document)
-        model = f"{document['reward']} ({document['algorithm']})"
+        model = _policy(document)
         for name, part in ((model, "after"), (f"{model}, after minus before", "difference")):
             cells += _cells(document, name, parts[part])
             cells += _seed_cells(document, name, means[part]) if means else []
@@ -57,12 +69,22 @@ def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
     return to_csv(cells, Cell._fields), side_by_side(TITLE, f"{NOTE} {EXPLAINED}", cells)
 
 
+def _policy(document: Document) -> str:
+    """A policy's name: its reward and algorithm, and the configuration that it was trained under where another."""
+    trained = document.get("trained_under", document["config"])
+    under = "" if trained == document["config"] else f", trained under {trained}"
+    return f"{document['reward']}{under} ({document['algorithm']})"
+
+
 def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
     cells = []
     for metric in METRICS:
         value, printed = found[metric], _printed(document, model, metric)
         cell = _cell(document, model, metric, value["value"])
         cell = cell._replace(low=value["low"], high=value["high"], n=value["n"], n_prompts=value["n_prompts"])
+        if metric == "cosa_score" and found.get("invalid"):
+            low, high = found["cosa_score_bounds"]
+            cell = cell._replace(reason=f"{found['invalid']} without a verdict: between {low:.3f} and {high:.3f}")
         if printed:
             difference = value["value"] - printed.value
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
@@ -124,7 +146,7 @@ def _printed(document: Document, model: str, metric: str) -> Published | None:
     row: str | None
     if model == BEFORE:
         row, table, prefix = "ootb", "Table 8", ""
-    elif model == f"{reward} ({document['algorithm']})":
+    elif model == _policy(document) and document.get("trained_under", document["config"]) == document["config"]:
         row, table, prefix = MODELS.get(reward), "Table 5", f"{document['algorithm']}: "
     else:
         return None

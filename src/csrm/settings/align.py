@@ -39,9 +39,13 @@ class ReinforceSettings(Section):
 class AlignSettings(SamplingSettings):
     """Downstream alignment of a policy (section 4.4)."""
 
-    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints", "seeds"})
+    selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints", "seeds", "tested"})
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     configs: list[str] = Field(["no-alcohol", "no-pets"], description="files in config/safety_configs")
+    tested: list[str] = Field(
+        ["no-meat", "no-travel"],
+        description="further files there: every policy answers under them too, none is trained on them",
+    )
     rewards: list[str] = Field(["csrm"], min_length=1, description="models or baselines whose reward aligns a policy")
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
     prompts: Literal["written", "generated"] = Field(
@@ -87,8 +91,13 @@ class AlignSettings(SamplingSettings):
 
     def runs(self) -> dict[str, tuple[str, int | None]]:
         """Every run of alignment -> its configuration and its further seed (None: the run's): `no-pets+seed-1`."""
-        own: dict[str, tuple[str, int | None]] = {config: (config, None) for config in self.configs}
-        return own | {f"{c}{SEED_MARK}{seed}": (c, seed) for seed in self.seeds for c in self.configs}
+        seeds: list[int | None] = [None, *self.seeds]
+        return {self.run_of(config, seed): (config, seed) for seed in seeds for config in (*self.configs, *self.tested)}
+
+    @staticmethod
+    def run_of(config: str, seed: int | None) -> str:
+        """Name of the run of a configuration with a further seed (None: the run's)."""
+        return config if seed is None else f"{config}{SEED_MARK}{seed}"
 
     def runs_of(self, config: str) -> list[str]:
         """The runs of one configuration, that with the run's seed first."""
@@ -102,6 +111,12 @@ class AlignSettings(SamplingSettings):
     def _judge_named(self) -> "AlignSettings":
         if self.judge == "llm" and self.llm.model is None:
             raise ValueError("align.judge llm needs align.llm.model: name a model, the policy must not judge itself")
+        return self
+
+    @model_validator(mode="after")
+    def _tested_apart(self) -> "AlignSettings":
+        if both := sorted({*self.configs} & {*self.tested}):
+            raise ValueError(f"align.tested {both} are in align.configs, which policies are trained on: name others")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from csrm.settings import AlignSettings, MetricSettings
 
 METRICS = MetricSettings.model_validate({"bootstrap": 2000})
 PROMPTS = 20
+HELP = ("helpful", "unhelpful")
 
 
 def judged(seed: int, safe: float, shift: int = 0) -> list[Judgement]:
@@ -38,6 +39,29 @@ def test_runs_of_a_configuration_are_named_after_their_seeds() -> None:
     settings = AlignSettings.model_validate({"configs": ["a", "b"], "seeds": [1, 7]})
     assert settings.runs_of("a") == ["a", "a+seed-1", "a+seed-7"]
     assert settings.runs()["b+seed-7"] == ("b", 7) and settings.runs()["b"] == ("b", None)
+
+
+def test_configurations_that_no_policy_is_trained_on() -> None:
+    settings = AlignSettings.model_validate({"configs": ["a"], "tested": ["t"], "seeds": [1]})
+    assert settings.runs() == {"a": ("a", None), "t": ("t", None), "a+seed-1": ("a", 1), "t+seed-1": ("t", 1)}
+    with pytest.raises(ValueError, match=r"align.tested \['a'\] are in align.configs"):
+        AlignSettings.model_validate({"configs": ["a"], "tested": ["a", "t"]})
+
+
+def test_table5_names_the_configuration_that_a_policy_was_trained_under() -> None:
+    head = {"reward": "csrm", "algorithm": "DPO", "scale": "demo", "seed": 0, "seeds": [0], "over_seeds": None}
+    own, other = judged(0, 0.5), judged(1, 0.7)
+    unknown = [row.model_copy(update={"safe": None}) if row.prompt_id == "0" else row for row in other]
+    found = compare(own, unknown, METRICS, 0)
+    documents = [{**head, "config": "no-meat", "trained_under": trained, **found} for trained in ("no-pets", "no-meat")]
+    text, _ = alignment.alignment_table(documents)
+    rows = {(r["model"], r["metric"]): r for r in csv.DictReader(io.StringIO(text)) if r["benchmark"] == "no-meat"}
+    told = rows["csrm, trained under no-pets (DPO)", "cosa_score"]
+    assert told["measured"] == rows["csrm (DPO)", "cosa_score"]["measured"]
+    low, high = found["all"]["after"]["cosa_score_bounds"]
+    assert told["reason"] == f"2 without a verdict: between {low:.3f} and {high:.3f}" and high > low
+    shares = [float(rows["before alignment", f"{h}_{s}"]["measured"]) for h in HELP for s in ("safe", "unsafe")]
+    assert sum(shares) == pytest.approx(1) and shares[0] == pytest.approx(0.5)
 
 
 def test_the_mean_the_seeds_and_their_spread() -> None:
