@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from csrm.align.adapter import arguments, lora, save_adapter
+from csrm.align.adapter import arguments, batches, lora, save_adapter
 from csrm.align.checkpoints import keep_checkpoints
 from csrm.align.distill import distillation_trainer, log_reward_gap
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, prompt_ids, response_ids
@@ -19,7 +19,6 @@ from csrm.align.schema import Preference
 from csrm.align.shared_prefixes import shared_prefixes
 from csrm.settings import AlignSettings, CosaSettings, PairAlgorithm
 
-MAX_LENGTH = 1024  # tokens of prompt and response; longer pairs are left out whole, never cut
 MAX_DROPPED = 0.1  # largest share of pairs that may be left out
 MARGIN_TOLERANCE = 0.02  # nats between policy and reference before the first step
 _LOGGED = {
@@ -49,7 +48,7 @@ class Trained(NamedTuple):
     notes: dict[str, Any]
 
 
-def tokenise(tokenizer: Any, pairs: Sequence[Preference], max_length: int = MAX_LENGTH) -> Tokenised:
+def tokenise(tokenizer: Any, pairs: Sequence[Preference], max_length: int) -> Tokenised:
     """Token ids of the pairs; responses that were cut at the longest length get no end token.
 
     A pair over `max_length` is left out whole: cutting it would drop the user's turn or the end of a response.
@@ -63,7 +62,7 @@ def tokenise(tokenizer: Any, pairs: Sequence[Preference], max_length: int = MAX_
     if not kept or dropped > MAX_DROPPED * len(rows):
         raise ValueError(
             f"{dropped} of {len(rows)} preference pairs exceed {max_length} tokens or none was given; "
-            "shorten the configuration, or sample with fewer new tokens"
+            "raise max_length, shorten the configuration, or sample with fewer new tokens"
         )
     return Tokenised(kept, dropped)
 
@@ -88,7 +87,7 @@ def train_policy(
 
     set_seed(seed)
     tokenizer = load_tokenizer(policy)
-    data = tokenise(tokenizer, pairs)
+    data = tokenise(tokenizer, pairs, settings.max_length)
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation="sdpa")
     with completion_positions_only(), shared_prefixes(model):
         trainer = policy_trainer(model, tokenizer, data.rows, algorithm, settings, seed, scratch)
@@ -176,7 +175,7 @@ def _arguments(settings: AlignSettings | CosaSettings, seed: int, scratch: str |
 
     return DPOConfig(
         **arguments(settings, settings.steps, seed, scratch, half),
-        per_device_train_batch_size=settings.batch_pairs,
+        **batches(settings),
         beta=settings.beta,
         loss_type=["sigmoid"],
         max_length=None,

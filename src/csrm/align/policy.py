@@ -1,6 +1,7 @@
 """Loading a policy and rendering its input: a ChatML system message with the configuration, then the user's prompt."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,9 +43,22 @@ def chat(prompt: str, categories: Sequence[Category] | None) -> list[Message]:
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the rendered conversation, ending where the assistant's words begin."""
+    """Token ids of the rendered conversation, ending where the assistant's words begin.
+
+    Where the chat template takes no system message (Mistral-7B-Instruct-v0.1's), it opens the user's first turn.
+    """
+    from jinja2 import TemplateError
+
     turns = [m.model_dump() for m in messages]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    render = partial(tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+    try:
+        text = render(turns)
+    except TemplateError:
+        if len(turns) < 2 or turns[0]["role"] != "system":
+            raise
+        text = render(
+            [{"role": turns[1]["role"], "content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}, *turns[2:]]
+        )
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 

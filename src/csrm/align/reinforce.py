@@ -28,7 +28,7 @@ from csrm.align import attention
 from csrm.align.adapter import arguments, lora, save_adapter
 from csrm.align.advantages import Sizes, advantages, sizes
 from csrm.align.checkpoints import keep_checkpoints
-from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, completion_positions_only
+from csrm.align.dpo import MAX_DROPPED, Trained, completion_positions_only
 from csrm.align.generate import Generation, Sampling, generate
 from csrm.align.policy import Dtype, Policy, chat, end_id, fast_dtype, load_tokenizer, prompt_ids
 from csrm.align.sample import response_seed
@@ -122,7 +122,7 @@ def build_trainer(
     from transformers import AutoModelForCausalLM
 
     tokenizer, options = load_tokenizer(policy), settings.reinforce
-    kept, counts = _usable(tokenizer, prompts, config, settings.max_new_tokens)
+    kept, counts = _usable(tokenizer, prompts, config, settings)
     plan = sizes(len(kept), options)
     kernel = "sdpa" if torch.cuda.is_available() else "eager"  # PyTorch's CPU kernel is slower in training
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=kernel)
@@ -178,20 +178,21 @@ def _trainer_class(beta: float) -> Any:
 
 
 def _usable(
-    tokenizer: Any, prompts: Sequence[PromptRow], config: SafetyConfig, new_tokens: int
+    tokenizer: Any, prompts: Sequence[PromptRow], config: SafetyConfig, settings: AlignSettings
 ) -> tuple[list[PromptRow], dict[str, int]]:
     """Prompts that leave room for a response, and counts.
 
     Raises:
         ValueError: if there is no prompt, or more than `MAX_DROPPED` of them are too long.
     """
+    longest, new_tokens = settings.max_length, settings.max_new_tokens
     lengths = [len(prompt_ids(tokenizer, chat(row.prompt, config.categories))) for row in prompts]
-    kept = [row for row, n in zip(prompts, lengths, strict=True) if n + new_tokens <= MAX_LENGTH]
+    kept = [row for row, n in zip(prompts, lengths, strict=True) if n + new_tokens <= longest]
     dropped = len(prompts) - len(kept)
     if not kept or dropped > MAX_DROPPED * len(prompts):
         raise ValueError(
-            f"{dropped} of {len(prompts)} prompts exceed {MAX_LENGTH} tokens with a response of {new_tokens}, "
-            "or none was given; shorten the configuration, or sample fewer new tokens"
+            f"{dropped} of {len(prompts)} prompts exceed {longest} tokens with a response of {new_tokens}, "
+            "or none was given; raise align.max_length, shorten the configuration, or sample fewer new tokens"
         )
     return kept, {"prompts": len(kept), "prompts_too_long": dropped, "longest_prompt": max(lengths)}
 

@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from csrm.align.adapter import arguments, lora, save_adapter
-from csrm.align.dpo import MAX_DROPPED, MAX_LENGTH, Trained, train_policy
+from csrm.align.adapter import arguments, batches, lora, save_adapter
+from csrm.align.dpo import MAX_DROPPED, Trained, train_policy
 from csrm.align.policy import Dtype, fast_dtype, load_tokenizer, merged, prompt_ids, response_ids
 from csrm.cosa.schema import Pair
 from csrm.settings import CosaSettings
@@ -22,7 +22,7 @@ def targets(pairs: Sequence[Pair]) -> list[Pair]:
     return list({tuple(m.content for m in pair.prompt): pair for pair in pairs}.values())
 
 
-def tokenise(tokenizer: Any, pairs: Sequence[Pair], max_length: int = MAX_LENGTH) -> tuple[list[dict[str, Any]], int]:
+def tokenise(tokenizer: Any, pairs: Sequence[Pair], max_length: int) -> tuple[list[dict[str, Any]], int]:
     """Rows (`input_ids`, `completion_mask`) and how many were too long; those are left out whole, never cut.
 
     Raises:
@@ -37,7 +37,7 @@ def tokenise(tokenizer: Any, pairs: Sequence[Pair], max_length: int = MAX_LENGTH
     if not kept or len(rows) - len(kept) > MAX_DROPPED * len(rows):
         raise ValueError(
             f"{len(rows) - len(kept)} of {len(rows)} prompts with their chosen responses exceed {max_length} tokens or "
-            "none was given; shorten the configurations, or sample with fewer new tokens"
+            "none was given; raise max_length, shorten the configurations, or sample with fewer new tokens"
         )
     return kept, len(rows) - len(kept)
 
@@ -62,7 +62,7 @@ def fine_tune(
 
     set_seed(seed)
     tokenizer = load_tokenizer(policy)
-    rows, too_long = tokenise(tokenizer, targets(pairs))
+    rows, too_long = tokenise(tokenizer, targets(pairs), settings.max_length)
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model = AutoModelForCausalLM.from_pretrained(policy, dtype=fast_dtype(dtype), attn_implementation=attention)
     trl: Any = import_module("trl.trainer.sft_trainer")
@@ -113,7 +113,7 @@ def _arguments(settings: CosaSettings, seed: int, scratch: str | Path, half: boo
     trl: Any = import_module("trl.trainer.sft_config")
     return trl.SFTConfig(
         **arguments(settings, settings.sft_steps, seed, scratch, half),
-        per_device_train_batch_size=settings.batch_pairs,
+        **batches(settings),
         max_length=None,
         completion_only_loss=True,
     )

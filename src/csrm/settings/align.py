@@ -36,7 +36,34 @@ class ReinforceSettings(Section):
     temperature: float = Field(1.0, gt=0, description="of the rollouts and of all log-probabilities")
 
 
-class AlignSettings(SamplingSettings):
+class PolicyTraining(SamplingSettings):
+    """What all trainings of a policy share: batches of pairs, the memory that they take, and the LoRA adapter."""
+
+    batch_pairs: int = Field(4, ge=1, description="pairs of one update")
+    device_pairs: int | None = Field(
+        None, ge=1, description="pairs of one forward pass; divides batch_pairs (None: all of them at once)"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute activations again to spare memory")
+    max_length: int = Field(
+        1024, ge=8, description="tokens of prompt and response; longer pairs are left out whole, never cut"
+    )
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: int | None = Field(None, ge=1, description="scale of the adapter is alpha / rank (None: 2 rank)")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes of one update."""
+        return self.batch_pairs // (self.device_pairs or self.batch_pairs)
+
+    @model_validator(mode="after")
+    def _whole_passes(self) -> "PolicyTraining":
+        if self.device_pairs and self.batch_pairs % self.device_pairs:
+            raise ValueError(f"device_pairs {self.device_pairs} must divide batch_pairs {self.batch_pairs}")
+        return self
+
+
+class AlignSettings(PolicyTraining):
     """Downstream alignment of a policy (section 4.4)."""
 
     selection = frozenset({"configs", "rewards", "algorithms", "swept", "judge_data", "checkpoints", "seeds", "tested"})
@@ -79,9 +106,7 @@ class AlignSettings(SamplingSettings):
     beta: float = Field(0.1, gt=0, description="pull to the reference policy, in DPO and Reward Distillation")
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(12, ge=1)
-    batch_pairs: int = Field(4, ge=1)
     reinforce: ReinforceSettings = ReinforceSettings()
-    lora_rank: int = Field(16, ge=1)
     sweep: list[float] = Field([-4.0, -2.0, 0.0, 2.0, 4.0], description="offsets b of the Pareto sweep sigma(a s + b)")
     sweep_slope: float = Field(1.0, gt=0, description="slope a of the Pareto sweep")
 

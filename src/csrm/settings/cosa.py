@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from csrm.settings.align import SamplingSettings
+from csrm.settings.align import PolicyTraining
 
 Mode = Literal["exact_match", "superset", "safe", "not_superset"]
 
 
-class CosaSettings(SamplingSettings):
+class CosaSettings(PolicyTraining):
     """CoSAlign (CoSA, Algorithm 1 and section 5) on benign topics: what a configuration allows, a policy may touch."""
 
     selection = frozenset({"table"})
@@ -47,13 +47,11 @@ class CosaSettings(SamplingSettings):
     shots: int = Field(5, ge=1, description="exchanges shown in-context (CoSA: 5)")
     sft_steps: int = Field(24, ge=1, description="steps of fine-tuning on chosen responses, before DPO")
     steps: int = Field(24, ge=1, description="steps of DPO")
-    batch_pairs: int = Field(4, ge=1)
     beta: float = Field(0.1, gt=0, description="pull to the fine-tuned policy")
     learning_rate: float = Field(2e-4, gt=0)
     optimizer: Literal["adamw_torch", "rmsprop"] = Field("adamw_torch", description="CoSA: rmsprop")
     warmup_steps: int = Field(2, ge=0, description="linear warm-up, then constant (CoSA: 150)")
     clip: float = Field(10.0, gt=0, description="largest gradient norm")
-    lora_rank: int = Field(16, ge=1)
 
     @model_validator(mode="after")
     def _topics(self) -> "CosaSettings":

@@ -3,7 +3,9 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jinja2 import TemplateError
 
 from csrm.align.attention import register
 from csrm.align.dpo import tokenise, train_policy
@@ -148,15 +150,45 @@ def test_dpo_starts_at_ln2_saves_an_adapter_and_repeats(
     assert not logits[0].equal(logits[1])
 
 
+def test_passes_and_checkpoints_spare_memory(tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path) -> None:
+    """Half of an update's pairs at a time, with activations computed again: the same steps."""
+    logs = []
+    for n, spared in enumerate(({}, {"device_pairs": 2}, {"device_pairs": 1, "gradient_checkpointing": True})):
+        settings = SETTINGS.model_copy(update={"batch_pairs": 4, "steps": 2, **spared})
+        scratch, adapter = tmp_path / "scratch", tmp_path / str(n)
+        trained = train_policy(tiny_policy, pairs(no_alcohol, 4), "dpo", settings, 0, scratch, adapter, "float32")
+        logs.append([[row[name] for name in ("loss", "margin", "grad_norm")] for row in trained.log])
+    assert logs[0][1] != logs[0][0]
+    for log in logs[1:]:
+        assert np.array(log) == pytest.approx(np.array(logs[0]), abs=1e-5)
+    with pytest.raises(ValueError, match="device_pairs 3 must divide batch_pairs 4"):
+        AlignSettings(batch_pairs=4, device_pairs=3)
+
+
+def test_a_template_without_system_messages_gets_them_in_the_first_turn(
+    tiny_policy: Path, no_alcohol: SafetyConfig
+) -> None:
+    tokenizer, messages = load_tokenizer(tiny_policy), chat("hello", no_alcohol.categories)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ m['role'] + ' ' + m['content'] }}{% endfor %}"
+    )
+    merged = tokenizer.decode(prompt_ids(tokenizer, messages))
+    expected = f"user {messages[0].content}\n\nhello"
+    assert merged == tokenizer.decode(tokenizer(expected, add_special_tokens=False)["input_ids"])
+    with pytest.raises(TemplateError):
+        prompt_ids(tokenizer, messages[:1])
+
+
 def test_only_finished_responses_end_with_the_end_token(tiny_policy: Path, no_alcohol: SafetyConfig) -> None:
-    row = tokenise(load_tokenizer(tiny_policy), pairs(no_alcohol, 1)).rows[0]
+    row = tokenise(load_tokenizer(tiny_policy), pairs(no_alcohol, 1), 1024).rows[0]
     assert row["chosen_ids"][-1] == 2 and row["rejected_ids"][-1] != 2
     assert row["prompt_ids"].count(2) == 2
 
 
 def test_long_pairs_are_left_out_whole_or_refused(tiny_policy: Path, no_alcohol: SafetyConfig) -> None:
     tokenizer, given = load_tokenizer(tiny_policy), pairs(no_alcohol, 20)
-    longest = tokenise(tokenizer, given)
+    longest = tokenise(tokenizer, given, 1024)
     limit = max(len(r["prompt_ids"]) + len(r["chosen_ids"]) for r in longest.rows) - 1
     assert tokenise(tokenizer, given, limit).too_long == 1
     with pytest.raises(ValueError, match="exceed 10 tokens"):

@@ -33,7 +33,7 @@ def pair(number, chosen="serve wine", system="you are a helpful assistant", foun
 def test_fine_tuning_learns_the_last_chosen_response_of_a_prompt(tiny_policy):
     kept = targets([pair(0, "wine"), pair(0, "beer"), pair(1), pair(0, "dog", system="other")])
     assert [p.chosen for p in kept] == ["beer", "serve wine", "dog"]
-    rows, too_long = tokenise(load_tokenizer(tiny_policy), kept)
+    rows, too_long = tokenise(load_tokenizer(tiny_policy), kept, max_length=1024)
     assert too_long == 0 and all(sum(row["completion_mask"]) in (2, 3) for row in rows)
     with pytest.raises(ValueError, match="2 of 2 prompts with their chosen responses exceed 5 tokens"):
         tokenise(load_tokenizer(tiny_policy), kept[:2], max_length=5)
@@ -43,7 +43,7 @@ def test_the_loss_of_fine_tuning_is_the_mean_over_response_tokens(tiny_policy, t
     pairs = [pair(0)]
     settings = SETTINGS.model_copy(update={"batch_pairs": 1})
     trained = fine_tune(tiny_policy, pairs, settings, 0, tmp_path / "s", tmp_path / "a", "float32")
-    row = tokenise(load_tokenizer(tiny_policy), pairs)[0][0]
+    row = tokenise(load_tokenizer(tiny_policy), pairs, max_length=1024)[0][0]
     model = load_policy(tiny_policy, dtype="float32").model
     with torch.no_grad():
         logits = model(torch.tensor([row["input_ids"]])).logits[0].log_softmax(-1)
