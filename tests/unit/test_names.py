@@ -28,7 +28,7 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
         ({"train": {"backbone": "smollm2"}}, r"train.backbone \['smollm2'\] are unknown: choose among .*smollm2-135m"),
         ({"align": {"policy": "foo"}}, r"align.policy \['foo'\]"),
         ({"data": {"train": ["pyrit-ham"]}}, r"data.train \['pyrit-ham'\] .*pyrit-harm"),
-        ({"data": {"response_pairs": ["rlhf"]}}, r"data.response_pairs \['rlhf'\] .*safe-rlhf"),
+        ({"data": {"response_pairs": ["rlhf"], "held_out": []}}, r"data.response_pairs \['rlhf'\] .*safe-rlhf"),
         ({"data": {"held_out": ["privacy", "privcy"]}}, r"data.held_out \['privcy'\] .*privacy"),
         (
             {"score": {"benchmarks": ["pyrit-seen", "pyrit-unsen"]}},

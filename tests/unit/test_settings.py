@@ -12,6 +12,7 @@ from csrm.cli import main
 from csrm.settings import (
     STAGES,
     AugmentSettings,
+    DataSettings,
     MetricSettings,
     ScoreSettings,
     Settings,
@@ -164,3 +165,9 @@ def test_what_only_selects_is_in_no_slice(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before
     write_slice(path, ScoreSettings(token_budget=100))
     assert read_slice(path, ScoreSettings).token_budget == 100
+
+
+def test_pairs_without_categories_are_not_trained_on_where_categories_are_held_out() -> None:
+    with pytest.raises(ValueError, match=r"response_pairs \['safe-rlhf'\] say nothing of categories.*empty one"):
+        DataSettings(response_pairs=["safe-rlhf"], held_out=["pets"])
+    assert DataSettings(response_pairs=["safe-rlhf"], held_out=[]).response_pairs

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from csrm.settings.base import Section, Share
 
@@ -15,13 +15,22 @@ class DataSettings(Section):
     response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
     held_out: list[str] = Field(
         ["privacy", "self_harm", "gambling", "pets", "travel"],
-        description="families that appear in no training text: neither their conversations nor their categories",
+        description="families kept out of training: every prompt that a response violates one on, and their categories",
     )
     test_share: Share = Field(0.25, description="share of prompts kept for the test split")
     validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")
     row_cap: int | None = Field(None, ge=1, description="at most so many rows a data set (None: all)")
     max_response_words: int = Field(60, ge=1, description="responses are cut to so many words, and counted")
     max_prompt_words: int = Field(40, ge=1, description="longer prompts keep their last so many words, and are counted")
+
+    @model_validator(mode="after")
+    def _pairs_without_labels(self) -> "DataSettings":
+        if self.response_pairs and self.held_out:
+            raise ValueError(
+                f"data.response_pairs {self.response_pairs} say nothing of categories, so data.held_out "
+                f"{self.held_out} cannot be kept out of them: empty one of the two"
+            )
+        return self
 
 
 class LLMSettings(Section):
