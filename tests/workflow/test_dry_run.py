@@ -19,7 +19,7 @@ def test_dry_run_from_the_hub(scale: str, copy: Path) -> None:
     jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
     assert jobs.get("augment_pairs", 0) == (scale == "paper"), "small holds categories out, which pairs do not name"
-    assert all(f"data/raw/{raw}/manifest.json" in printed for raw in ("or-bench", "safe-rlhf", "beavertails"))
+    assert all(f"data/raw/{raw}/manifest.json" in printed for raw in ("or-bench", "beavertails"))
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
