@@ -12,6 +12,7 @@ import numpy as np
 from csrm.bench.metrics import (
     STATISTICS,
     Array,
+    Estimate,
     Ints,
     Sample,
     bounded,
@@ -193,16 +194,16 @@ def evaluate_calibration(
     """Brier score and smECE before and after each method, and what each threshold does, on a test sample.
 
     Differences are calibrated minus raw on the same resampled prompts: negative is better. smECE is resampled at most
-    `SMECE_RESAMPLES` times.
-
-    Raises:
-        ValueError: if the sample has no items of both classes.
+    `SMECE_RESAMPLES` times. A metric without a value on this sample (one class alone) carries the reason.
     """
     weights = prompt_weights(sample.n_prompts, settings.bootstrap, np.random.default_rng(seed))
     found: dict[str, Any] = {}
     for metric, resamples in (("brier", settings.bootstrap), ("smece", SMECE_RESAMPLES)):
         if reason := undefined(sample, metric):
-            raise ValueError(f"{metric} has no value on this benchmark: {reason}")
+            missing = Estimate(None, n=len(sample.y), reason=reason)._asdict()
+            for name in ("raw", *calibration["methods"]):
+                found.setdefault(name, {})[metric] = missing
+            continue
         raw = _replicates(metric, sample, weights[:resamples])
         found.setdefault("raw", {})[metric] = _estimate(raw, sample, settings.level)
         for name, parameters in calibration["methods"].items():

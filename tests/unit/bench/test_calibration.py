@@ -16,6 +16,7 @@ from csrm import files
 from csrm.bench import calibration, calibration_commands
 from csrm.bench.metrics import Sample, p_safe
 from csrm.configs.safety_config import Category
+from csrm.report.calibration import calibration_table
 from csrm.rows import Item, Message, ScoreRow
 from csrm.settings import MetricSettings
 
@@ -132,6 +133,21 @@ def test_calibration_helps_on_other_data():
             assert after["difference"]["value"] == pytest.approx(after["value"] - raw[metric]["value"])
     at = found["thresholds"][0]
     assert at["target_fpr"] == 0.1 and at["fpr"]["low"] <= 0.1 <= at["fpr"]["high"]
+
+
+def test_a_metric_without_a_value_carries_the_reason():
+    """A benchmark of safe items alone has a Brier score, and no smECE."""
+    fitted = calibration.calibrate(sample(*draw(seed=1)), [0.1])
+    s, y = draw(seed=2)
+    found = calibration.evaluate_calibration(sample(s[y == 1], y[y == 1]), fitted, SETTINGS, 0)
+    for name in ("raw", "platt"):
+        assert found["methods"][name]["smece"]["reason"] == "single class: no unsafe items"
+        assert found["methods"][name]["brier"]["value"] > 0
+    at = found["thresholds"][0]
+    assert at["fpr"]["value"] >= 0 and at["fnr"]["value"] is None
+    head = {"benchmark": "b", "model": "m", "scale": "demo", "validation_counts": {"n": 400}}
+    table, text = calibration_table([{**head, **found}])
+    assert "| b | m | platt | smece | measured@demo | – |" in text and "single class" in table
 
 
 def write(folder, name, seed):
