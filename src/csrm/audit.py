@@ -17,8 +17,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from csrm import settings_docs
+from csrm.data.pin import PINS
 from csrm.files import read_json, write_json
-from csrm.hashes import Hashes, Pins
+from csrm.hashes import Hashes, Pins, pinned_folders
 from csrm.overrides import as_option
 from csrm.provenance import manifest_path
 
@@ -78,8 +79,9 @@ class Auditor:
     """
 
     def __init__(self, quick: bool = False) -> None:
-        self.hashes = Hashes(quick)
-        self.pins = Pins(Path("data.dvc"), self.hashes.of_file)
+        pinned = pinned_folders(Path(PINS))
+        self.hashes = Hashes(quick, pinned)
+        self.pins = Pins(pinned, self.hashes.digest, PINS)
         self.problems: list[str] = []
         self._tracked = _tracked()
         self._walked: set[str] = set()

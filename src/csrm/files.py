@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+BLOCK = 1 << 18  # bytes read at once for a hash; more of them take no less time
 SIDECARS = ("manifest.json", ".snakemake_timestamp")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -98,8 +99,18 @@ def read_rows(path: str | Path, model: type[Model]) -> list[Model]:
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Digest of a file, all of it read."""
-    with path.open("rb") as data:
-        return hashlib.file_digest(data, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    return file_digests(path, [algorithm])[algorithm]
+
+
+def file_digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
+    """Digests of a file by algorithm, all of it read once."""
+    found = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+    block = memoryview(bytearray(BLOCK))
+    with path.open("rb", buffering=0) as data:
+        while size := data.readinto(block):
+            for each in found.values():
+                each.update(block[:size])
+    return {name: each.hexdigest() for name, each in found.items()}
 
 
 def sha256(path: str | Path, of_file: Callable[[Path], str] = file_digest) -> str:

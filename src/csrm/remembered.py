@@ -7,10 +7,11 @@ changes bytes behind the file system's back, such as a failing disk: `csrm audit
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from csrm.files import file_digest, write_text
+from csrm.files import file_digests, write_text
 
 LARGE = 1 << 24  # bytes; smaller files are read at once
 SNAKEMAKE = Path(".snakemake")  # where the working folder has none, nothing is remembered
@@ -18,22 +19,30 @@ TICK = 10**8  # nanoseconds; twice what times of files are rounded to and more, 
 
 
 def remembered_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Digest of a file, read only where no intact entry says what it was with the same size, times and inode.
+    """Digest of a file; see `remembered_digests`."""
+    return remembered_digests(path, [algorithm])[algorithm]
 
-    Entries are files of their own, replaced as a whole: writers side by side do no harm.
+
+def remembered_digests(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
+    """Digests of a file, read (once) only where no intact entry says what they were with this size, times and inode.
+
+    Entries are files of their own, replaced as a whole: writers side by side do no harm. A file written less than a
+    tick ago, such as a command's own output, is read a tick later.
     """
-    started, state = time.time_ns(), _state(path)
+    state = _state(path)
     if state["size"] < LARGE or not SNAKEMAKE.is_dir():
-        return file_digest(path, algorithm)
-    name = hashlib.sha256(f"{algorithm} {path.absolute()}".encode()).hexdigest()
-    entry = SNAKEMAKE / "csrm-hashes" / name
-    if known := _recall(entry, state):
-        return known
-    digest = file_digest(path, algorithm)
-    if _settled(state, started) and _state(path) == state:
-        with suppress(OSError):  # of a full or read-only disk: the file is read again next time
-            write_text(entry, _sealed({"digest": digest, "state": state}))
-    return digest
+        return file_digests(path, algorithms)
+    entries = {name: _entry(path, name) for name in algorithms}
+    known = {name: digest for name, entry in entries.items() if (digest := _recall(entry, state))}
+    missing = [name for name in algorithms if name not in known]
+    if missing:
+        settled = _wait(state)
+        known.update(file_digests(path, missing))
+        if settled and _state(path) == state:
+            with suppress(OSError):  # of a full or read-only disk: the file is read again next time
+                for name in missing:
+                    write_text(entries[name], _sealed({"digest": known[name], "state": state}))
+    return known
 
 
 def _state(path: Path) -> dict[str, int]:
@@ -42,9 +51,21 @@ def _state(path: Path) -> dict[str, int]:
     return {name: getattr(found, f"st_{name}") for name in ("dev", "ino", "size", "mtime_ns", "ctime_ns")}
 
 
-def _settled(state: dict[str, int], started: int) -> bool:
-    """Whether a write since `started` would change ctime: it is a tick older, and not rounded to whole seconds."""
-    return state["ctime_ns"] < started - TICK and state["ctime_ns"] % 10**9 != 0
+def _wait(state: dict[str, int]) -> bool:
+    """Wait until ctime is a tick old; whether a write from now on would change it.
+
+    It would not where it is rounded to whole seconds, or in the future.
+    """
+    age = time.time_ns() - state["ctime_ns"]
+    if age < 0 or state["ctime_ns"] % 10**9 == 0:
+        return False
+    while (left := state["ctime_ns"] + TICK - time.time_ns()) >= 0:
+        time.sleep(1e-9 * (left + 1))
+    return True
+
+
+def _entry(path: Path, algorithm: str) -> Path:
+    return SNAKEMAKE / "csrm-hashes" / hashlib.sha256(f"{algorithm} {path.absolute()}".encode()).hexdigest()
 
 
 def _sealed(entry: object) -> str:

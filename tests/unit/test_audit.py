@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from csrm import overrides, remembered
 from csrm.audit import Auditor, lines
 from csrm.cli import main
 from csrm.data.pin import folder_entry
-from csrm.files import file_digest, read_json, sha256, write_json, write_text
+from csrm.files import file_digests, read_json, sha256, write_json, write_text
 from csrm.hashes import Hashes
 from csrm.provenance import recording
 
@@ -296,11 +297,11 @@ def test_json_export(run: Path) -> None:
 def test_each_file_is_hashed_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
 
-    def counted(path: Path, algorithm: str = "sha256") -> str:
-        read.extend([path] * (algorithm == "sha256"))
-        return file_digest(path, algorithm)
+    def counted(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
+        read.append(path)
+        return file_digests(path, algorithms)
 
-    monkeypatch.setattr("csrm.hashes.file_digest", counted)
+    monkeypatch.setattr("csrm.hashes.file_digests", counted)
     Auditor().walk(FIGURE)
     assert len(read) == len(set(read)) == 8
 
@@ -310,7 +311,7 @@ def test_only_a_quick_audit_trusts_times(
 ) -> None:
     """A byte that changed without the file system's knowledge: size, times and inode are as they were."""
     monkeypatch.setattr(remembered, "LARGE", 1)
-    monkeypatch.setattr(remembered, "_settled", lambda state, started: True)
+    monkeypatch.setattr(remembered, "_wait", lambda state: True)
     monkeypatch.setattr(remembered, "_state", lambda path: {"size": path.stat().st_size})
     Path(".snakemake").mkdir()
     assert main(["audit", FIGURE, "--quick"]) == 0
@@ -323,7 +324,7 @@ def test_only_a_quick_audit_trusts_times(
 
 def test_a_quick_audit_sees_a_change_with_an_old_mtime(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembered, "LARGE", 1)
-    monkeypatch.setattr(remembered, "_settled", lambda state, started: True)
+    monkeypatch.setattr(remembered, "_wait", lambda state: True)
     Path(".snakemake").mkdir()
     path = Path("data/raw/toy/rows.csv")
     before = path.stat()

@@ -3,13 +3,14 @@
 import hashlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from csrm import remembered
-from csrm.files import file_digest, sha256, write_text
-from csrm.remembered import remembered_digest
+from csrm.files import file_digests, sha256, write_text
+from csrm.remembered import remembered_digest, remembered_digests
 
 
 @pytest.fixture
@@ -21,11 +22,11 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     Path(".snakemake").mkdir()
     seen: list[Path] = []
 
-    def counted(path: Path, algorithm: str) -> str:
+    def counted(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
         seen.append(path)
-        return file_digest(path, algorithm)
+        return file_digests(path, algorithms)
 
-    monkeypatch.setattr(remembered, "file_digest", counted)
+    monkeypatch.setattr(remembered, "file_digests", counted)
     return seen
 
 
@@ -75,24 +76,48 @@ def test_folders_are_hashed_as_ever(read: list[Path]) -> None:
     assert len(read) == 2
 
 
-def test_what_was_just_written_is_not_remembered(read: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_digests_take_one_reading(read: list[Path]) -> None:
+    path = _write("weights", "abc")
+    expected = {name: _digest("abc", name) for name in ("md5", "sha256")}
+    assert [remembered_digests(path, list(expected)) for _ in range(2)] == [expected] * 2
+    assert read == [path]
+    path = _write("weights", "abcd")
+    remembered_digest(path)
+    assert remembered_digests(path, ["sha256", "md5"])["md5"] == _digest("abcd", "md5") and len(read) == 3
+
+
+def test_what_was_just_written_is_read_a_tick_later_and_remembered(
+    read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second write within a tick of the clock could leave the times as they are."""
-    monkeypatch.setattr(remembered, "TICK", 10**12)
+    monkeypatch.setattr(remembered, "TICK", 2 * 10**8)
     path = _write("weights", "abc")
     remembered_digest(path)
-    assert not _entries()
-    assert not remembered._settled({"ctime_ns": 5 * 10**9}, 10**13)
+    assert time.time_ns() > path.stat().st_ctime_ns + 2 * 10**8
+    remembered_digest(path)
+    assert read == [path]
+
+
+@pytest.mark.parametrize("ctime", [5 * 10**9, 2**63])
+def test_rounded_times_and_clocks_ahead_are_not_trusted(
+    ctime: int, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write("weights", "abc")
+    state = remembered._state(path)
+    monkeypatch.setattr(remembered, "_state", lambda path: {**state, "ctime_ns": ctime})
+    assert [remembered_digest(path), remembered_digest(path)] == [_digest("abc")] * 2
+    assert len(read) == 2 and not _entries()
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     read: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path, algorithm: str) -> str:
-        digest = file_digest(path, algorithm)
+    def slow(path: Path, algorithms: Sequence[str]) -> dict[str, str]:
+        digests = file_digests(path, algorithms)
         _write(str(path), "abcd")
-        return digest
+        return digests
 
-    monkeypatch.setattr(remembered, "file_digest", slow)
+    monkeypatch.setattr(remembered, "file_digests", slow)
     assert remembered_digest(_write("weights", "abc")) == _digest("abc")
     assert not _entries()
 

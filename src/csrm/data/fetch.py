@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from csrm.data.tables import Dataset, PinnedFile, Remote
-from csrm.files import atomic_folder, sha256
+from csrm.files import atomic_folder
+from csrm.remembered import remembered_digest
 
 
 def check_file(path: Path, expected: str, fix: str) -> None:
@@ -22,7 +23,7 @@ def check_file(path: Path, expected: str, fix: str) -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {fix}")
-    found = sha256(path)
+    found = remembered_digest(path)
     if found != expected:
         raise ValueError(f"{path} has sha256 {found}, the table says {expected}; {fix}")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from csrm.files import file_digest, write_text
+from csrm.files import write_text
+from csrm.remembered import remembered_digest
 from csrm.yaml_reader import read_yaml
 
 PINS = "data.dvc"
@@ -28,7 +29,7 @@ def raw_pin(raw_id: str, pins: str | Path = PINS) -> str:
     return str(read_pins(pins).get(raw_id, {}).get("md5", "unpinned"))
 
 
-def folder_entry(folder: str | Path, of_file: Callable[[Path, str], str] = file_digest) -> dict[str, Any]:
+def folder_entry(folder: str | Path, of_file: Callable[[Path, str], str] = remembered_digest) -> dict[str, Any]:
     """md5, size and file count of a folder, as DVC computes them; manifests and time stamps are left out."""
     folder = Path(folder)
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(IGNORED)]

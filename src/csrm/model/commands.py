@@ -34,6 +34,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--base-url", metavar="URL", help="address of the server (backend openai)")
     score.add_argument("--served", metavar="NAME", help="name that the server gives the model (default: its folder)")
     score.add_argument("--cache-dir", metavar="DIR", help="keep what is computed of each policy (order config-first)")
+    score.add_argument("--cache-memory", type=int, default=1024, metavar="MIB", help="of kept policies (default: 1024)")
+    score.add_argument(
+        "--token-budget", type=int, default=4096, help="tokens in one pass: bounds memory (default: 4096)"
+    )
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
     methods = ("temperature", "platt", "isotonic")
     score.add_argument("--method", choices=methods, help="how --calibration calibrates (default: platt)")
@@ -95,19 +99,18 @@ def run_score(options: argparse.Namespace) -> None:
     from csrm.files import write_rows
     from csrm.model.device import check_folder
     from csrm.model.scorer import CSRM
-    from csrm.settings import ScoreSettings
 
+    settings = _score_settings(options)
     if options.method and not options.calibration:
         raise ValueError(f"--method {options.method} needs --calibration FILE, the calibration.json of the model")
     conversations = _read_conversations(options.conversations)
     configs = [SafetyConfig.load(path) for path in options.config]
     check_folder(options.model)
     calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
-    settings = ScoreSettings(dtype=options.dtype, backend=options.backend, base_url=options.base_url)
     model = CSRM.open(options.model, settings, name=options.served)
     if options.cache_dir:
-        model.keep_configs(options.cache_dir)
-    grid = model.score_many(conversations, configs)
+        model.keep_configs(options.cache_dir, options.cache_memory * 2**20)
+    grid = model.score_many(conversations, configs, progress=True)
     rows: list[dict[str, Any]] = [
         {"conversation": n, "config": config.name, **score._asdict()}
         for n, scores in enumerate(grid)
@@ -121,6 +124,18 @@ def run_score(options: argparse.Namespace) -> None:
         import json
 
         sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _score_settings(options: argparse.Namespace) -> Any:
+    from pydantic import ValidationError
+
+    from csrm.settings import ScoreSettings, explain
+
+    asked = {name: getattr(options, name) for name in ("dtype", "backend", "base_url", "token_budget")}
+    try:
+        return ScoreSettings.model_validate(asked)
+    except ValidationError as error:
+        raise ValueError(explain(error, ScoreSettings)) from None
 
 
 def _read_calibration(path: Path, model: Path) -> dict[str, Any]:

@@ -46,15 +46,24 @@ def same_bits(model: Any) -> bool:
     return True
 
 
+def token_bytes(model: Any) -> int:
+    """Size of one token's keys and values in all layers."""
+    config = model.config
+    return 2 * config.num_hidden_layers * config.num_key_value_heads * _head_size(config) * int(model.dtype.itemsize)
+
+
+def _head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 class Decoder:
     """Runs a model that `can_walk` along paths of at most `length` tokens."""
 
     def __init__(self, model: Any, length: int) -> None:
         self.body = model.get_decoder()
         config = self.body.config
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         weight = self.body.embed_tokens.weight
-        self.path = Path(len(self.body.layers), config.num_key_value_heads, size, length, weight)
+        self.path = Path(len(self.body.layers), config.num_key_value_heads, _head_size(config), length, weight)
         positions = torch.arange(-(-length // LANES) * LANES, device=weight.device)
         self.angles: list[torch.Tensor] = self.body.rotary_emb(weight, positions[None])
 

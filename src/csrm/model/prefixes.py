@@ -44,6 +44,27 @@ class PrefixCache:
         for prefix in prefixes:
             self._held.move_to_end(tuple(prefix.tokens))
 
+    def groups(self, prefixes: Sequence[Sequence[int]], each: int) -> list[list[int]]:
+        """Indices of prefixes in groups that memory holds at once; prefixes in memory now come first.
+
+        Equal prefixes are in one group, and one that is larger than the limit has a group of its own.
+
+        Args:
+            prefixes: token ids.
+            each: bytes of one token's keys and values.
+        """
+        named = [tuple(prefix) for prefix in prefixes]
+        groups: list[list[int]] = []
+        last, room = None, 0
+        for index in sorted(range(len(named)), key=lambda i: (named[i] not in self._held, named[i])):
+            if named[index] != last:
+                last, room = named[index], room - each * len(named[index])
+                if room < 0 or not groups:
+                    groups.append([])
+                    room = self.limit - each * len(named[index])
+            groups[-1].append(index)
+        return groups
+
     def find(self, model: Any, tokens: Sequence[int]) -> Prefix | None:
         """The prefix, from memory or disk; None if it is in neither."""
         key = tuple(tokens)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,9 @@ from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.model.attention import use_grouped_attention
 from csrm.model.backends import Backend, open_backend
 from csrm.model.backends.local import TransformersBackend
+from csrm.model.decoder import token_bytes
 from csrm.model.device import inference_dtype, load_model, load_tokenizer
+from csrm.model.prefixes import LIMIT
 from csrm.model.reward import encode_request
 from csrm.model.verbalizer import Verbalizer, resolve_verbalizer
 from csrm.model.walk import common
@@ -96,6 +98,8 @@ class CSRM:
         max_length: int = 1024,
         verbalizer: VerbalizerSettings | None = None,
         cache_dir: str | Path | None = None,
+        cache_bytes: int = LIMIT,
+        token_budget: int = 4096,
     ) -> "CSRM":
         """Load a trained folder or any causal language model.
 
@@ -106,11 +110,13 @@ class CSRM:
             max_length: longest rendered input, tokens.
             verbalizer: used when the folder holds no `csrm.json` (default: the paper's words), like the order.
             cache_dir: see `keep_configs`.
+            cache_bytes: `limit` of `keep_configs`.
+            token_budget: tokens in one forward pass; bounds memory.
         """
-        settings = ScoreSettings(dtype=dtype, max_length=max_length)
+        settings = ScoreSettings(dtype=dtype, max_length=max_length, token_budget=token_budget)
         scorer = cls.open(folder, settings, section_order, verbalizer)
         if cache_dir:
-            scorer.keep_configs(cache_dir)
+            scorer.keep_configs(cache_dir, cache_bytes)
         return scorer
 
     @classmethod
@@ -144,17 +150,18 @@ class CSRM:
         backend = TransformersBackend(model.eval(), answers, tokenizer.pad_token_id or 0, *limits)
         return cls(backend, tokenizer, section_order, settings.max_length, answers)
 
-    def keep_configs(self, folder: str | Path | None = None) -> None:
+    def keep_configs(self, folder: str | Path | None = None, limit: int = LIMIT) -> None:
         """From now on, keep what is computed of the configurations of `score_many` (see `warm`).
 
         Args:
             folder: where to keep it on disk too, for other processes (None: in memory only).
+            limit: bytes in memory; the least recently used leave, and one configuration is kept whatever its size.
 
         Raises:
             ValueError: if nothing of a configuration can be kept.
         """
         backend = self._keeper()
-        backend.prefixes.folder = Path(folder) if folder else None
+        backend.prefixes.folder, backend.prefixes.limit = Path(folder) if folder else None, limit
         self.keeps_configs = True
 
     def warm(self, config: SafetyConfig | str | Path) -> None:
@@ -163,11 +170,23 @@ class CSRM:
         Raises:
             ValueError: if nothing of a configuration can be kept.
         """
-        categories = (config if isinstance(config, SafetyConfig) else SafetyConfig.load(config)).categories
+        self._keeper().warm(self._prefix(_loaded(config)))
+
+    def _prefix(self, config: SafetyConfig) -> Sequence[int]:
+        """What all requests under a configuration start with."""
         one, two = (
-            encode_request(self.tokenizer, probe, categories, self.order, self.max_length).tokens for probe in PROBES
+            encode_request(self.tokenizer, probe, config.categories, self.order, self.max_length).tokens
+            for probe in PROBES
         )
-        self._keeper().warm(one[: common(one, two)])
+        return one[: common(one, two)]
+
+    def _groups(self, configs: Sequence[SafetyConfig]) -> Iterator[list[int]]:
+        """Indices of configurations in groups that are kept in memory at once, each warm when it is yielded."""
+        backend, prefixes = self._keeper(), [self._prefix(config) for config in configs]
+        for group in backend.prefixes.groups(prefixes, token_bytes(backend.model)):
+            for index in group:
+                backend.warm(prefixes[index])
+            yield group
 
     def _keeper(self) -> TransformersBackend:
         if not isinstance(self.backend, TransformersBackend):
@@ -184,19 +203,31 @@ class CSRM:
         return self.score_many([conversation], [config])[0][0]
 
     def score_many(
-        self, conversations: Sequence[Conversation], configs: Sequence[SafetyConfig | str | Path]
+        self,
+        conversations: Sequence[Conversation],
+        configs: Sequence[SafetyConfig | str | Path],
+        progress: bool = False,
     ) -> list[list[Score]]:
         """Rewards of every conversation under every configuration: `result[conversation][config]`.
 
-        Whatever the grid's shape, text that requests share from their beginning is computed once.
+        Whatever the grid's shape, text that requests share from their beginning is computed once. Configurations that
+        are kept (`keep_configs`) are scored in groups that memory holds, those in memory first.
+
+        Args:
+            conversations: each ends with the response to judge.
+            configs: configurations, or paths of them.
+            progress: show a progress bar over requests, one a group.
         """
-        loaded = [c if isinstance(c, SafetyConfig) else SafetyConfig.load(c) for c in configs]
+        loaded = [_loaded(config) for config in configs]
         read = [[m if isinstance(m, Message) else Message.model_validate(m) for m in turns] for turns in conversations]
-        if self.keeps_configs:
-            for config in loaded:
-                self.warm(config)
-        scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded])
-        return [scores[i : i + len(loaded)] for i in range(0, len(scores), max(1, len(loaded)))]
+        everything = list(range(len(loaded)))
+        found: list[dict[int, Score]] = [{} for _ in read]
+        for group in self._groups(loaded) if self.keeps_configs else [everything]:
+            requests = [Request(turns, loaded[i].categories) for turns in read for i in group]
+            cells = ((row, i) for row in found for i in group)
+            for (row, i), score in zip(cells, self.score_requests(requests, progress), strict=True):
+                row[i] = score
+        return [[row[i] for i in everything] for row in found]
 
     def score_requests(self, requests: Sequence[Request], progress: bool = False) -> list[Score]:
         """Score requests in their order.
@@ -210,6 +241,10 @@ class CSRM:
         ]
         log_odds = self.backend.log_odds([e.tokens for e in encoded], progress)
         return [_score(s, len(e.tokens), e.cut > 0) for s, e in zip(log_odds, encoded, strict=True)]
+
+
+def _loaded(config: SafetyConfig | str | Path) -> SafetyConfig:
+    return config if isinstance(config, SafetyConfig) else SafetyConfig.load(config)
 
 
 def _score(log_odds: float, n_tokens: int, truncated: bool) -> Score:

@@ -81,5 +81,6 @@ def _fingerprint(options: argparse.Namespace) -> str:
     from csrm.files import sha256
     from csrm.remembered import remembered_digest
 
-    parts = [options.variant, str(options.seed), sha256(options.settings), sha256(options.backbone, remembered_digest)]
-    return hashlib.sha256("\n".join(parts + [sha256(path) for path in options.groups]).encode()).hexdigest()[:16]
+    read = [options.settings, options.backbone, *options.groups]
+    parts = [options.variant, str(options.seed), *(sha256(path, remembered_digest) for path in read)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -72,6 +72,37 @@ def test_another_process_reads_them_from_disk(tiny_backbone: Path, tmp_path: Pat
     assert len(computed) == 1, "a configuration was computed again"
 
 
+def kept_bytes(folder: Path) -> int:
+    """Size of the largest of `CONFIGS` as it is kept."""
+    model = scorer(folder)
+    for config in CONFIGS:
+        model.warm(config)
+    return max(prefix.states.nbytes for prefix in model.backend.prefixes.held)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_call_computes_each_configuration_once_whatever_memory_holds(
+    room: int, tiny_backbone: Path, tmp_path: Path, computed: list[int]
+) -> None:
+    limit = room * kept_bytes(tiny_backbone)
+    found = []
+    for name, given in (("ample", {}), ("tight", {"cache_bytes": limit, "token_budget": 64})):
+        order: Any = {"section_order": "config-first", "cache_dir": tmp_path / name}
+        computed.clear()
+        model = CSRM.from_pretrained(tiny_backbone, **order, **given)
+        found.append((numbers(model.score_many(TURNS, [*CONFIGS, CONFIGS[0]])), sum(computed)))
+    assert found[0] == found[1] and max(computed) <= 64
+    assert len(model.backend.prefixes.held) == max(1, room)  # type: ignore[attr-defined]
+
+
+def test_groups_fit_and_what_is_in_memory_comes_first() -> None:
+    cache = PrefixCache(limit=40)
+    cache.keep(None, Prefix((7,) * 3, torch.zeros(1)))
+    long, short = [1] * 9, [2] * 2
+    assert cache.groups([short, long, [7] * 3, short, [3] * 2, long], 8) == [[2], [1, 5], [0, 3, 4]]
+    assert cache.groups([], 8) == []
+
+
 @pytest.mark.parametrize("harm", ["cut", "flip", "swap", "text"])
 def test_a_damaged_file_is_told_and_written_anew(
     harm: str, tiny_backbone: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
