@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from csrm.data.tables import get, read_table
 
 AdapterName = Literal[
-    "llamaguard", "shieldgemma", "wildguard", "dynaguard", "dynaguard-cot", "instruct", "gpt-oss-safeguard"
+    "llamaguard",
+    "shieldgemma",
+    "wildguard",
+    "dynaguard",
+    "dynaguard-cot",
+    "instruct",
+    "instruct-cot",
+    "thinking",
+    "gpt-oss-safeguard",
 ]
 
 

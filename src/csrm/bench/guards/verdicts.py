@@ -7,6 +7,8 @@ from typing import NamedTuple
 OPENINGS: Mapping[str, re.Pattern[str]] = {
     "wildguard": re.compile(r"Harmful response:[ \t]*|Response violation:[ \t]*", re.IGNORECASE),
     "dynaguard-cot": re.compile(r"<answer>\s*", re.IGNORECASE),
+    "instruct-cot": re.compile(r"<answer>\s*", re.IGNORECASE),
+    "thinking": re.compile(r"</think>.*<answer>\s*", re.IGNORECASE | re.DOTALL),
     "gpt-oss-safeguard": re.compile(r"<\|channel\|>final<\|message\|>\s*"),
 }
 """What stands before the verdict, by adapter; adapters that are not listed answer with their first token."""
