@@ -10,6 +10,9 @@ from csrm.configs.render import NO_CATEGORIES, render
 from csrm.configs.safety_config import Category
 from csrm.rows import Message
 
+DAY = "{% macro strftime_now(form) %}2025-08-05{% endmacro %}"
+"""Before a chat template: some write the day into the prompt, and scores must not depend on it."""
+
 
 class Prompt(NamedTuple):
     """What a guard reads.
@@ -31,7 +34,8 @@ class Prompt(NamedTuple):
         if self.text is not None:
             return self.text + self.prefill
         turns = [dict(turn) for turn in self.turns]
-        opened: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **self.options)
+        asked = {"tokenize": False, "add_generation_prompt": True, **self.options}
+        opened: str = tokenizer.apply_chat_template(turns, chat_template=DAY + tokenizer.get_chat_template(), **asked)
         return opened + self.prefill
 
 
