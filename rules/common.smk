@@ -7,7 +7,8 @@ import sys
 from importlib.util import find_spec
 
 from csrm.bench.baselines import BASELINES
-from csrm.bench.guards.table import load_guards
+from csrm.bench.guards.table import load_guards, weights_at_hand
+from csrm.bench.guards.tasks import task_of
 from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
@@ -83,6 +84,11 @@ BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS
 GUARDS = load_guards("config")
 if {*SCORED} & {*GUARDS} and S.score.guards is None:
     raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
+# Guards are planned without their weights, which nothing fetches; their jobs stop with the same advice.
+if absent := [name for name in SCORED if name in GUARDS and not weights_at_hand(S.score.guards, name)]:
+    state = "holds no weights of" if os.path.isdir(S.score.guards) else "is no folder: it should hold the weights of"
+    models = ", ".join(f"{name} ({GUARDS[name].model})" for name in absent)
+    print(f"score.guards {S.score.guards} {state} {models}, each in a folder of the guard's id", file=sys.stderr)
 # A dry run plans with its settings and leaves those of the last run behind, which audits hash.
 if is_dry_run(sys.argv):
     restore_at_exit(S.outdir)
@@ -168,6 +174,12 @@ def backbone(model_id):
     """Folder of a model: converted or made under <out>, or as fetched."""
     model = MODELS[model_id]
     return f"data/raw/{model.raw}" if model.format in ("folder", "reward") else f"{S.outdir}/models/backbone/{model_id}"
+
+
+def guard_weights(guard_id):
+    """What a guard is loaded from; without it the job says what to put where."""
+    at_hand = weights_at_hand(S.score.guards, guard_id)
+    return [f"{S.score.guards}/{guard_id}/config.json"] if at_hand else []
 
 
 def scorer(model_id):

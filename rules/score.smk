@@ -142,9 +142,10 @@ rule score_guard:
     """Scores of a guard model in its own published prompt format."""
     input:
         asked="<out>/items/{benchmark}.jsonl",
-        model=lambda w: f"{S.score.guards}/{w.guard}/config.json",
+        model=lambda w: guard_weights(w.guard),
         table=ancient("config/guards.tsv"),
         settings="<out>/config/score.yaml",
+        place=ancient("<out>/config/backend.yaml"),
     output:
         "<out>/scores/{guard}/{benchmark}.jsonl",
     log:
@@ -157,12 +158,14 @@ rule score_guard:
     params:
         row=lambda w: GUARDS[w.guard].model_dump_json(),
         folder=lambda w: f"{S.score.guards}/{w.guard}",
-        code=code_digest("bench/guards", "configs/render.py"),
+        task=lambda w: task_of(ITEM_SETS[w.benchmark]),
+        code=code_digest("bench/guards", "model/backends", "configs/render.py"),
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm score-guard --guard {wildcards.guard} --model {params.folder:q} --items {input.asked:q} \
-            --settings {input.settings:q} --output {output:q}
+            --task {params.task} --settings {input.settings:q} --backend-settings {input.place:q} \
+            --served {wildcards.guard} --output {output:q}
         """
 
 

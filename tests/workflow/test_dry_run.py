@@ -52,6 +52,21 @@ def test_a_dry_run_at_the_paper_scale_prints_the_price(copy: Path) -> None:
     assert "device-hours" not in snakemake(copy, "--dry-run", "--config", "scale=demo")
 
 
+def test_the_paper_scale_plans_its_guards_without_their_weights(copy: Path) -> None:
+    target = "results/paper/metrics/wildguard/wildguard-refusal.json"
+    options = ("scale=paper", "score={models: [wildguard, qwen3-30b-thinking]}")
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", *options)
+    assert planned(printed)["score_guard"] == 1 and "--task refusal" in printed and "--served wildguard" in printed
+    assert (
+        "score.guards data/guards is no folder: it should hold the weights of wildguard (allenai/wildguard), "
+        in printed
+    )
+    printed = snakemake(copy, "--dry-run", "--config", "scale=paper")
+    assert all(
+        f"scores/{name}/beavertails-30k-test.jsonl" in printed for name in ("qwen3-30b-thinking", "shieldgemma-9b")
+    )
+
+
 def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) -> None:
     option = "train={variants: [csrm, csrm-no-cca, csrm-bank-10, csrm-llm]}"
     printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", option)

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csrm.bench.guards.tasks import TASKS
+
 if TYPE_CHECKING:
     from csrm.augment.encoder import TextEncoder
 
@@ -28,7 +30,10 @@ def register(subparsers: Any) -> None:
     guard.add_argument("--config-dir", type=Path, default=Path("config"))
     guard.add_argument("--model", type=Path, required=True, help="Hugging Face folder of the guard")
     guard.add_argument("--items", type=Path, nargs="+", required=True)
+    guard.add_argument("--task", choices=TASKS, default="response", help="what the labels judge (default: response)")
     guard.add_argument("--settings", type=Path, required=True, help="slice `score`")
+    guard.add_argument("--backend-settings", type=Path, help="slice: where to score (default: in this process)")
+    guard.add_argument("--served", metavar="NAME", help="name under which a server serves the guard (backend openai)")
     guard.add_argument("--output", type=Path, nargs="+", required=True, help="one file per file of items")
     guard.set_defaults(run=score_guard)
 
@@ -79,41 +84,46 @@ def score_baseline(options: argparse.Namespace) -> None:
         fitted = probes.load(options.fitted) if "fitted" in inputs else None
         for source, target in zip(options.items, options.output, strict=True):
             items = files.read_rows(source, Item)
-            scores = baselines.score_baseline(options.baseline, items, baselines.Tools(encoder, fitted))
+            tools = baselines.Tools(encoder, fitted)
+            scores = baselines.score_baseline(options.baseline, items, tools, progress=True)
             notes[target.as_posix()] = files.write_rows(target, scores)
             notes["truncated"] = notes.get("truncated", 0) + sum(score.truncated for score in scores)
 
 
 def score_guard(options: argparse.Namespace) -> None:
     """Items -> score rows of a guard model, one output per input; answers without a verdict are counted."""
-    from tqdm import tqdm
-
     from csrm import files, provenance
     from csrm.bench.guards.scorer import GuardScorer
     from csrm.bench.guards.table import get_guard
     from csrm.rows import Item
-    from csrm.settings import ScoreSettings, read_slice
+    from csrm.settings import BackendSettings, ScoreSettings, read_slice
 
     _one_output_each(options)
     guard = get_guard(options.config_dir, options.guard)
     settings: ScoreSettings = read_slice(options.settings, ScoreSettings)
     if not (options.model / "config.json").is_file():
+        parent = options.model.parent
+        state = "holds no config.json" if parent.is_dir() else f"is not there, nor is score.guards, {parent}"
         raise FileNotFoundError(
-            f"{options.model} holds no config.json: put {guard.model} there (licence terms may have to be accepted)"
+            f"{options.model} {state}: put {guard.model} there (licence terms may have to be accepted; a "
+            "server's guard needs config.json and tokenizer only), or take it out of score.models"
         )
-    scorer = GuardScorer.from_folder(guard, options.model, settings.dtype, settings.max_length)
+    if options.backend_settings:
+        settings = settings.model_copy(update=read_slice(options.backend_settings, BackendSettings).model_dump())
+    scorer = GuardScorer.open(guard, options.model, settings, options.task, options.served)
     inputs: dict[str, Any] = {"items": options.items, "model": options.model, "settings": options.settings}
     inputs["guards"] = options.config_dir / "guards.tsv"
-    with provenance.recording(options.output, inputs, {"guard": guard.model_dump()}) as notes:
+    with provenance.recording(options.output, inputs, {"guard": guard.model_dump(), "task": options.task}) as notes:
         for source, target in zip(options.items, options.output, strict=True):
-            rows = scorer.score(tqdm(files.read_rows(source, Item), unit="item"))
+            rows = scorer.score(files.read_rows(source, Item), progress=True)
             files.write_rows(target, rows)
             notes[target.as_posix()] = {
                 "rows": len(rows),
                 "truncated": sum(row.truncated for row in rows),
                 "unparsed": sum(not row.parsed for row in rows),
             }
-        notes["system_prompt"] = "ours" if scorer.system is None else "system_prompt.txt"
+        notes["system_prompt"] = "ours" if scorer.fitter.system is None else "system_prompt.txt"
+        notes.update(scorer.describe())
 
 
 def _one_output_each(options: argparse.Namespace) -> None:

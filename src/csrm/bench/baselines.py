@@ -21,6 +21,7 @@ SIMILARITY_OFFSET = 0.2
 CONSTANT = 10.0
 TYPICAL_WORDS = 50
 CONTEXT_WORDS = 60
+CHUNK = 256  # items scored between two steps of the progress bar
 
 
 class Tools(NamedTuple):
@@ -136,7 +137,12 @@ def get_baseline(name: str) -> Baseline:
     return BASELINES[name]
 
 
-def score_baseline(name: str, items: Sequence[Item], tools: Tools = Tools()) -> list[ScoreRow]:  # noqa: B008
+def score_baseline(
+    name: str,
+    items: Sequence[Item],
+    tools: Tools = Tools(),  # noqa: B008
+    progress: bool = False,
+) -> list[ScoreRow]:
     """Scores of a baseline in the same rows as a model's.
 
     `n_tokens` counts words; `truncated` says that the encoder did not see the whole text.
@@ -145,10 +151,17 @@ def score_baseline(name: str, items: Sequence[Item], tools: Tools = Tools()) -> 
         ValueError: for an unknown baseline, one that needs an encoder or a fitted probe and got none, or a probe
             that was fitted for another baseline.
     """
+    from tqdm import tqdm
+
     baseline = get_baseline(name)
     if baseline.trained and tools.fitted is not None and tools.fitted.name != name:
         raise ValueError(f"the fitted file holds {tools.fitted.name!r}, not {name!r}")
-    values = baseline.score(items, tools)
+    values = []
+    with tqdm(total=len(items), unit="item", disable=not progress) as bar:
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            values += baseline.score(chunk, tools)
+            bar.update(len(chunk))
     cut = _cut(items, tools.encoder) if baseline.encoder else [False] * len(items)
     return [
         ScoreRow(id=item.id, log_odds=round(value, 6), n_tokens=_words(item), truncated=truncated)

@@ -234,10 +234,13 @@ class CSRM:
 
         Args:
             requests: what to judge.
-            progress: show a progress bar over requests.
+            progress: show progress bars over requests, of tokenising and of scoring.
         """
+        from tqdm import tqdm
+
         encoded = [
-            encode_request(self.tokenizer, r.messages, r.categories, self.order, self.max_length) for r in requests
+            encode_request(self.tokenizer, r.messages, r.categories, self.order, self.max_length)
+            for r in tqdm(requests, desc="tokens", unit="item", disable=not progress)
         ]
         log_odds = self.backend.log_odds([e.tokens for e in encoded], progress)
         return [_score(s, len(e.tokens), e.cut > 0) for s, e in zip(log_odds, encoded, strict=True)]

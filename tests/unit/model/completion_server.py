@@ -40,6 +40,8 @@ class CompletionServer(ThreadingHTTPServer):
             if self.failures:
                 self.failures -= 1
                 return 503, {"error": {"message": "overloaded"}}
+            if body["max_tokens"] > 1:
+                return 200, self._answer(body, ids)
             log_probs = self.model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
         if self.dialect == "llama.cpp":
             return self._llama_cpp(body, log_probs[-1])
@@ -53,6 +55,16 @@ class CompletionServer(ThreadingHTTPServer):
         if self.dialect == "vllm":
             tokens = body.get("logprob_token_ids", tokens)
         return 200, _choice({"top_logprobs": [{named.format(t): log_probs[-1, t].item() for t in tokens}]})
+
+    def _answer(self, body: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+        """The greedy answer up to its end token, token by token."""
+        made: list[int] = []
+        while len(made) < body["max_tokens"] and self.model.config.eos_token_id not in made:
+            made.append(int(self.model(torch.tensor([ids + made])).logits[0, -1].argmax()))
+        if self.dialect == "llama.cpp":
+            return _choice({"content": [{"id": token, "logprob": 0.0, "top_logprobs": []} for token in made]})
+        named = "token_id:{}" if body.get("return_tokens_as_token_ids") and self.dialect != "text" else "<{}>"
+        return _choice({"tokens": [named.format(token) for token in made]})
 
     def _llama_cpp(self, body: dict[str, Any], last: torch.Tensor) -> tuple[int, dict[str, Any]]:
         if body.get("echo"):

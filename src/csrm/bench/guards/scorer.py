@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from csrm.bench.guards import verdicts
-from csrm.bench.guards.prompts import ADAPTERS, LAST_EXCHANGE_ONLY
+from csrm.bench.guards.fitting import Fitted, Fitter
+from csrm.bench.guards.labels import place_of
 from csrm.bench.guards.table import Guard
-from csrm.rows import Item, Message, ScoreRow
-from csrm.settings import DType
+from csrm.bench.guards.tasks import Task
+from csrm.model.backends import WritingBackend, open_backend
+from csrm.model.verbalizer import Verbalizer
+from csrm.rows import Item, ScoreRow
+from csrm.settings import ScoreSettings
 
 
 class GuardScorer:
@@ -17,115 +21,120 @@ class GuardScorer:
     An item's score is the log-odds of the safe against the unsafe label word (their first tokens) after the prompt,
     or, for guards that reason first, after their own greedy answer up to the verdict. Of several prompts for one item
     the least safe counts.
+
+    Args:
+        backend: what reads the label words, and writes answers.
+        fitter: the guard's prompts.
     """
 
-    def __init__(self, guard: Guard, model: Any, tokenizer: Any, max_length: int, system: str | None = None) -> None:
-        self.guard, self.model, self.tokenizer = guard, model.eval(), tokenizer
-        self.max_length, self.system = max_length, system
+    def __init__(self, backend: WritingBackend, fitter: Fitter) -> None:
+        self.backend, self.fitter = backend, fitter
+        self.guard, self.tokenizer = fitter.guard, fitter.tokenizer
+        self._told: dict[str, Any] = {}
 
     @classmethod
-    def from_folder(cls, guard: Guard, folder: str | Path, dtype: DType, max_length: int) -> "GuardScorer":
-        """Load a guard; `system_prompt.txt` in its folder replaces our wording of a system prompt."""
-        from csrm.model.device import inference_dtype, load_model
+    def open(
+        cls, guard: Guard, folder: str | Path, settings: ScoreSettings, task: Task = "response", name: str | None = None
+    ) -> "GuardScorer":
+        """A guard on the backend that the settings name.
 
-        model, tokenizer = load_model(folder, inference_dtype(dtype))
+        Args:
+            guard: its line of the table.
+            folder: the model; `system_prompt.txt` there replaces our wording of a system prompt. A server's guard
+                needs the tokenizer and `config.json` here.
+            settings: backend, number format and limits.
+            task: what the labels judge.
+            name: name under which a server serves the guard (None: the folder's path or name).
+
+        Raises:
+            ValueError: if the settings leave no room for a conversation.
+        """
+        from csrm.model.device import load_tokenizer
+
+        tokenizer = load_tokenizer(folder)
         own = Path(folder) / "system_prompt.txt"
         system = own.read_text(encoding="utf-8").strip() if own.is_file() else None
-        return cls(guard, model, tokenizer, max_length, system)
+        fitter = Fitter(guard, tokenizer, settings.max_length, system, task)
+        longest = fitter.room + guard.max_new_tokens
+        place = settings.model_copy(update={"max_length": longest})
+        return cls(_backend(folder, place, place_of(guard, tokenizer, "").pair, tokenizer, name), fitter)
 
-    def score(self, items: Iterable[Item]) -> list[ScoreRow]:
-        """One row an item; an item whose verdict cannot be parsed has log-odds 0 and `parsed` false."""
-        return [self._score(item) for item in items]
+    def score(self, items: Iterable[Item], progress: bool = False) -> list[ScoreRow]:
+        """One row an item; an item whose verdict cannot be parsed has log-odds 0 and `parsed` false.
 
-    def _score(self, item: Item) -> ScoreRow:
-        prompts, cut = self._fitting(item)
-        values = [self.log_odds(prompt) for prompt in prompts]
-        known = [value for value in values if value is not None]
-        failed = len(known) < len(values)
-        return ScoreRow(
-            id=item.id,
-            log_odds=0.0 if failed else min(known),
-            n_tokens=sum(len(self._ids(prompt)) for prompt in prompts),
-            truncated=cut,
-            parsed=not failed,
-        )
-
-    def _fitting(self, item: Item) -> tuple[list[str], bool]:
-        """The rendered prompts, none longer than the limit, and whether the conversation was cut.
-
-        The longest message loses its end, again and again; never a category or a turn.
-
-        Raises:
-            ValueError: if the configuration alone leaves no room.
+        Args:
+            items: what to judge.
+            progress: show progress bars over items and prompts.
         """
-        messages = list(item.messages)
-        cut = self.guard.adapter in LAST_EXCHANGE_ONLY and len(messages) > 2
-        prompts = self._rendered(messages, item)
-        room = self.max_length - self.guard.max_new_tokens
-        while (excess := max(len(self._ids(prompt)) for prompt in prompts) - room) > 0:
-            shown = messages[-2:] if self.guard.adapter in LAST_EXCHANGE_ONLY else messages
-            longest = max(shown, key=lambda message: len(message.content))
-            if len(longest.content) < 2:
-                raise ValueError(
-                    f"item {item.id!r}: the configuration leaves no room for the conversation in {room} tokens; "
-                    "raise score.max_length"
-                )
-            keep = len(longest.content) - max(1, min(excess, len(longest.content) // 2))
-            place = next(i for i, message in enumerate(messages) if message is longest)
-            messages[place] = Message(role=longest.role, content=longest.content[:keep])
-            prompts, cut = self._rendered(messages, item), True
-        return prompts, cut
+        from tqdm import tqdm
 
-    def _rendered(self, messages: Sequence[Message], item: Item) -> list[str]:
-        prompts = ADAPTERS[self.guard.adapter](messages, item.config, self.system)
-        return [prompt.rendered(self.tokenizer) for prompt in prompts]
+        items = list(items)
+        bar = tqdm(items, desc="prompts", unit="item", disable=not progress)
+        fitted = [self.fitter.fit(item) for item in bar]
+        values = iter(self.log_odds([f for one in fitted for f in zip(one.prompts, one.tokens, strict=True)], progress))
+        return [_row(item, one, [next(values) for _ in one.prompts]) for item, one in zip(items, fitted, strict=True)]
 
-    def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids
+    def log_odds(self, prompts: Sequence[tuple[str, list[int]]], progress: bool = False) -> list[float | None]:
+        """Safe log-odds (nats) of rendered prompts with their token ids; None where the answer holds no verdict."""
+        contexts: list[str | None] = [text for text, _ in prompts]
+        if self.guard.max_new_tokens:
+            answers = self.answers([tokens for _, tokens in prompts], progress)
+            contexts = [self._before_verdict(text, said) for (text, _), said in zip(prompts, answers, strict=True)]
+        places = {i: place_of(self.guard, self.tokenizer, text) for i, text in enumerate(contexts) if text is not None}
+        values: list[float | None] = [None] * len(prompts)
+        for pair in sorted({place.pair for place in places.values()}):
+            asked = [i for i, place in places.items() if place.pair == pair]
+            for index, value in zip(asked, self._read(pair, [places[i].tokens for i in asked], progress), strict=True):
+                values[index] = value
+        return values
 
-    def log_odds(self, prompt: str) -> float | None:
-        """Safe log-odds (nats) of one rendered prompt, or None when the answer holds no verdict."""
-        if not self.guard.max_new_tokens:
-            return self.label_log_odds(prompt)
-        answer = self.answer(prompt)
-        verdict = verdicts.parse(self.guard.adapter, answer)
-        return None if verdict is None else self.label_log_odds(prompt + answer[: verdict.start])
+    def answers(self, prompts: Sequence[list[int]], progress: bool = False) -> list[str]:
+        """The greedy answers, control tokens included."""
+        made = self.backend.generate(prompts, self.guard.max_new_tokens, progress)
+        self._told = self.backend.describe()
+        return [
+            self._text([*prompt, *ids])[len(self._text(prompt)) :] for prompt, ids in zip(prompts, made, strict=True)
+        ]
 
-    def answer(self, prompt: str) -> str:
-        """The greedy answer, control tokens included."""
-        import torch
+    def describe(self) -> dict[str, Any]:
+        """What a manifest says of the backend, after scoring."""
+        return self._told or self.backend.describe()
 
-        ids = torch.tensor([self._ids(prompt)], device=self.model.device)
-        made = self.model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=self.guard.max_new_tokens,
-            do_sample=False,
-            pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
-        )
-        text: str = self.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=False)
+    def _text(self, tokens: list[int]) -> str:
+        """Decoded as a whole: tokenizers of pieces drop the space that begins a text."""
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
-    def label_log_odds(self, context: str) -> float:
-        """Log-odds (nats) of the safe against the unsafe label word after a context.
+    def _before_verdict(self, prompt: str, answer: str) -> str | None:
+        verdict = verdicts.parse(self.guard.adapter, answer, self.fitter.task)
+        return None if verdict is None else prompt + answer[: verdict.start]
 
-        White space that ends the context belongs to the words, as tokenizers join it to what follows.
+    def _read(self, pair: Verbalizer, contexts: Sequence[list[int]], progress: bool) -> list[float]:
+        reader = self.backend.reading(pair)
+        values = reader.log_odds(contexts, progress)
+        self._told = reader.describe()
+        return values
 
-        Raises:
-            ValueError: if both words begin with the same token here.
-        """
-        import torch
 
-        base = context.rstrip(" ")
-        words = [self._ids(context + word) for word in (self.guard.safe, self.guard.unsafe)]
-        shared = next((i for i, (a, b) in enumerate(zip(*words, strict=False)) if a != b), None)
-        if shared is None or shared < len(self._ids(base)) - 1:
-            raise ValueError(
-                f"guard {self.guard.id!r}: {self.guard.safe!r} and {self.guard.unsafe!r} cannot be told apart by one "
-                "token of this tokenizer; choose other label words in config/guards.tsv"
-            )
-        ids = torch.tensor([words[0][:shared]], device=self.model.device)
-        with torch.inference_mode():
-            logits = self.model(ids, logits_to_keep=1).logits[0, -1].float().log_softmax(-1)
-        return float(logits[words[0][shared]] - logits[words[1][shared]])
+def _row(item: Item, fitted: Fitted, values: Sequence[float | None]) -> ScoreRow:
+    known = [value for value in values if value is not None]
+    failed = len(known) < len(values)
+    return ScoreRow(
+        id=item.id,
+        log_odds=0.0 if failed else min(known),
+        n_tokens=sum(map(len, fitted.tokens)),
+        truncated=fitted.cut,
+        parsed=not failed,
+    )
+
+
+def _backend(
+    folder: str | Path, settings: ScoreSettings, pair: Verbalizer, tokenizer: Any, name: str | None
+) -> WritingBackend:
+    if settings.backend != "transformers":
+        return open_backend(folder, settings, pair, name)
+    from csrm.bench.guards.batched import BatchedModel
+    from csrm.model.device import inference_dtype, load_model
+
+    model, _ = load_model(folder, inference_dtype(settings.dtype))
+    return BatchedModel(model.eval(), pair, tokenizer.pad_token_id or 0, settings.token_budget)

@@ -3,17 +3,25 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from csrm.data.tables import get, read_table
 
 AdapterName = Literal[
-    "llamaguard", "shieldgemma", "wildguard", "dynaguard", "dynaguard-cot", "instruct", "gpt-oss-safeguard"
+    "llamaguard",
+    "shieldgemma",
+    "wildguard",
+    "dynaguard",
+    "dynaguard-cot",
+    "instruct",
+    "instruct-cot",
+    "thinking",
+    "gpt-oss-safeguard",
 ]
 
 
 class Guard(BaseModel):
-    """One guard: its model, the adapter that renders its prompts, and its two label words."""
+    """One guard: its model, the adapter that renders its prompts, its two label words, and its lengths in tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,13 +31,28 @@ class Guard(BaseModel):
     safe: str = Field(min_length=1)
     unsafe: str = Field(min_length=1)
     max_new_tokens: int = Field(ge=0)
+    max_length: int = Field(ge=1)
     format: str
     uncertain: str
+
+    @model_validator(mode="after")
+    def _room(self) -> "Guard":
+        if self.max_length <= self.max_new_tokens:
+            raise ValueError(
+                f"max_length {self.max_length} must exceed max_new_tokens {self.max_new_tokens}: prompt and answer "
+                "share it"
+            )
+        return self
 
 
 def load_guards(config_dir: str | Path) -> dict[str, Guard]:
     """The guards by id."""
     return {guard.id: guard for guard in read_table(Path(config_dir) / "guards.tsv", Guard)}
+
+
+def weights_at_hand(folder: str | Path, name: str) -> bool:
+    """Whether `score.guards` holds a guard's model."""
+    return (Path(folder) / name / "config.json").is_file()
 
 
 def get_guard(config_dir: str | Path, name: str) -> Guard:

@@ -30,9 +30,25 @@ class Backend(Protocol):
         """What a manifest says of the backend."""
 
 
+class WritingBackend(Backend, Protocol):
+    """A backend that writes answers too, and reads whatever answer tokens are asked for (guards)."""
+
+    def generate(self, prompts: Sequence[TokenIds], max_new_tokens: int, progress: bool = False) -> list[list[int]]:
+        """Token ids of the greedy answer to each prompt, in their order, up to its end token.
+
+        Args:
+            prompts: N sequences of token ids.
+            max_new_tokens: longest answer.
+            progress: show a progress bar over prompts.
+        """
+
+    def reading(self, verbalizer: Verbalizer) -> "WritingBackend":
+        """The same model, with other answer tokens for `log_odds`."""
+
+
 def open_backend(
     folder: str | Path, settings: ScoreSettings, verbalizer: Verbalizer, name: str | None = None
-) -> Backend:
+) -> WritingBackend:
     """The backend that the settings name, other than this process's transformers.
 
     Args:

@@ -39,6 +39,28 @@ def echo_body(prompt: Sequence[int], token: int) -> dict[str, Any]:
     return {**asked, "return_tokens_as_token_ids": True, **NEUTRAL}
 
 
+def answer_body(prompt: Sequence[int], max_new_tokens: int) -> dict[str, Any]:
+    """Asks for the greedy answer, each token named by id."""
+    asked = {"prompt": list(prompt), "max_tokens": max_new_tokens, "logprobs": 1, "return_tokens_as_token_ids": True}
+    return {**asked, **NEUTRAL, "temperature": 0, "ignore_eos": False}
+
+
+def read_answer(answer: Mapping[str, Any]) -> list[int]:
+    """Token ids of a generated answer.
+
+    Raises:
+        ValueError: if the server names tokens by their text alone.
+    """
+    found = _logprobs(answer)
+    if content := found.get("content"):
+        named = [entry.get("id") for entry in content]
+    else:
+        named = [int(t.removeprefix(ID_MARK)) if t.startswith(ID_MARK) else None for t in found.get("tokens") or []]
+    if not named or None in named:
+        raise ValueError(f"the server does not name the tokens of its answer by id: {str(answer)[:200]}")
+    return named
+
+
 def read_top(answer: Mapping[str, Any]) -> Top:
     """Log-probabilities at the first generated position.
 

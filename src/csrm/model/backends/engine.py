@@ -1,5 +1,6 @@
 """Scoring by vLLM's offline engine, on accelerators; vLLM is a package of its own, imported when it is asked for."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,7 @@ class EngineBackend:
             "hf_overrides": {"head_dtype": "float32"},
             **settings.engine,
         }
-        tokens = [*verbalizer.safe, *verbalizer.unsafe]
-        self._sampling = vllm.SamplingParams(max_tokens=1, logprob_token_ids=tokens, detokenize=False)
+        self._sampling = _next_token(verbalizer)
         self._engine = vllm.LLM(model=str(folder), **self.arguments)
 
     def log_odds(self, prompts: Sequence[Sequence[int]], progress: bool = False) -> list[float]:
@@ -47,12 +47,32 @@ class EngineBackend:
         outputs = self._engine.generate(asked, self._sampling, use_tqdm=progress)
         return [self._read(output.outputs[0].logprobs[0]) for output in outputs]
 
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, progress: bool = False
+    ) -> list[list[int]]:
+        """See `WritingBackend.generate`."""
+        greedy = _vllm().SamplingParams(max_tokens=max_new_tokens, temperature=0, detokenize=False)
+        asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        outputs = self._engine.generate(asked, greedy, use_tqdm=progress)
+        return [list(output.outputs[0].token_ids) for output in outputs]
+
+    def reading(self, verbalizer: Verbalizer) -> "EngineBackend":
+        """See `WritingBackend.reading`."""
+        other = copy.copy(self)
+        other.verbalizer, other._sampling = verbalizer, _next_token(verbalizer)
+        return other
+
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
         return {"backend": "vllm", "vllm": self.version, "engine": self.arguments}
 
     def _read(self, log_probs: Mapping[int, Any]) -> float:
         return safe_log_odds({token: entry.logprob for token, entry in log_probs.items()}, self.verbalizer)
+
+
+def _next_token(verbalizer: Verbalizer) -> Any:
+    tokens = [*verbalizer.safe, *verbalizer.unsafe]
+    return _vllm().SamplingParams(max_tokens=1, logprob_token_ids=tokens, detokenize=False)
 
 
 def _vllm() -> Any:

@@ -1,5 +1,6 @@
 """Scoring by an OpenAI-compatible server: vLLM's, llama.cpp's, or any that echoes log-probabilities."""
 
+import copy
 import json
 import os
 from collections import Counter
@@ -17,6 +18,7 @@ from csrm.settings import ScoreSettings
 KEY = "OPENAI_API_KEY"
 NEEDED = "vLLM's or llama.cpp's server, or one whose /completions takes token ids with `echo` and `logprobs`"
 Read = TypeVar("Read")
+Answer = TypeVar("Answer")
 WIDER = 16  # times more tokens are asked for when the most likely ones are not all of the answer's
 
 
@@ -49,23 +51,42 @@ class ServerBackend:
 
     def log_odds(self, prompts: Sequence[Sequence[int]], progress: bool = False) -> list[float]:
         """See `Backend.log_odds`; prompts that start alike are sent one after the other, for the server's cache."""
-        from tqdm import tqdm
+        answers = self._all(self._log_odds, prompts, progress)
+        self.ways = Counter(way for _, way in answers)
+        return [value for value, _ in answers]
 
-        order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))
-        values, ways = [float("nan")] * len(prompts), Counter[str]()
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            answers = pool.map(self._log_odds, [prompts[i] for i in order])
-            bar = tqdm(answers, total=len(order), unit="item", disable=not progress)
-            for index, (value, way) in zip(order, bar, strict=True):
-                values[index] = value
-                ways[way] += 1
-        self.ways = ways
-        return values
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, progress: bool = False
+    ) -> list[list[int]]:
+        """See `WritingBackend.generate`."""
+
+        def answer(prompt: Sequence[int]) -> list[int]:
+            return self._read(completions.answer_body(prompt, max_new_tokens), completions.read_answer)
+
+        return self._all(answer, prompts, progress)
+
+    def reading(self, verbalizer: Verbalizer) -> "ServerBackend":
+        """See `WritingBackend.reading`."""
+        other = copy.copy(self)
+        other.verbalizer, other.tokens = verbalizer, [*verbalizer.safe, *verbalizer.unsafe]
+        return other
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`: what the server says of its model, and how the last prompts were read."""
         told = {key: self.served[key] for key in ("id", "root", "owned_by", "max_model_len") if key in self.served}
         return {"backend": "openai", "base_url": self.url, "served": told, "read": dict(sorted(self.ways.items()))}
+
+    def _all(
+        self, ask: Callable[[Sequence[int]], Answer], prompts: Sequence[Sequence[int]], progress: bool
+    ) -> list[Answer]:
+        """What is asked about each prompt, in their order; prompts that start alike follow one another."""
+        from tqdm import tqdm
+
+        order = sorted(range(len(prompts)), key=lambda i: list(prompts[i]))
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            answers = pool.map(ask, [prompts[i] for i in order])
+            found = dict(zip(order, tqdm(answers, total=len(order), unit="item", disable=not progress), strict=True))
+        return [found[i] for i in range(len(prompts))]
 
     def _log_odds(self, prompt: Sequence[int]) -> tuple[float, str]:
         """Safe log-odds (nats) after `prompt`, and how they were had: by the cheapest way that gives them exactly."""
