@@ -54,7 +54,7 @@ def test_a_dry_run_at_the_paper_scale_prints_the_price(copy: Path) -> None:
 
 def test_the_paper_scale_plans_its_guards_without_their_weights(copy: Path) -> None:
     target = "results/paper/metrics/wildguard/wildguard-refusal.json"
-    options = ("scale=paper", "score={models: [wildguard, qwen3-30b-thinking]}")
+    options = ("scale=paper", "score={models: [wildguard, qwen3-30b-thinking, minilm-lr]}")
     printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", *options)
     assert planned(printed)["score_guard"] == 1 and "--task refusal" in printed and "--served wildguard" in printed
     assert (

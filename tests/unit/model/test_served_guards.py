@@ -1,6 +1,8 @@
 """Guards on a server give the answers and the scores of guards in this process."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from csrm.bench.guards.table import get_guard
 from csrm.configs.safety_config import Category
 from csrm.model.backends import completions
 from csrm.model.backends.server import ServerError
+from csrm.model.verbalizer import Verbalizer
 from csrm.rows import Item, Message
 from csrm.settings import ScoreSettings
 
@@ -82,3 +85,30 @@ def test_an_answer_is_read_by_id_in_both_dialects() -> None:
     assert completions.read_answer(vllm) == completions.read_answer(llama_cpp) == [5, 17]
     with pytest.raises(ValueError, match="does not name the tokens"):
         completions.read_answer({"choices": [{"logprobs": None}]})
+
+
+class Engine:
+    """Stands in for `vllm.LLM`: writes its own prompt's first token, and finds the higher token id likelier."""
+
+    def __init__(self, model: str, **arguments: Any) -> None:
+        self.arguments = arguments
+
+    def generate(self, asked: Any, sampling: Any, use_tqdm: bool) -> list[Any]:
+        tokens = sampling.logprob_token_ids or []
+        found = {token: SimpleNamespace(logprob=-1.0 / (1 + token)) for token in tokens}
+        ids = [[prompt["prompt_token_ids"][0]] * min(2, sampling.max_tokens) for prompt in asked]
+        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=i, logprobs=[found])]) for i in ids]
+
+
+def test_the_engine_writes_and_reads_the_tokens_that_are_asked_for(tiny_backbone: Path, monkeypatch: Any) -> None:
+    def sampling(**given: Any) -> Any:
+        return SimpleNamespace(**{"logprob_token_ids": None, "temperature": 1, **given})
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=Engine, SamplingParams=sampling, __version__="test"))
+    guard = get_guard("config", "llama-3.1-70b-instruct-cot")
+    scorer = GuardScorer.open(guard, tiny_backbone, ScoreSettings(backend="vllm", dtype="float32"))
+    assert scorer.describe()["engine"]["max_model_len"] == 1024 + guard.max_new_tokens + 1
+    assert scorer.backend.generate([[5, 6], [7]], 9) == [[5, 5], [7, 7]]
+    other = scorer.backend.reading(Verbalizer((4,), (9,)))
+    assert other.log_odds([[5]]) == pytest.approx([-1 / 5 + 1 / 10])
+    assert not any(row.parsed for row in scorer.score(ITEMS))
