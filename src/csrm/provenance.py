@@ -22,9 +22,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from csrm import overrides
-from csrm.files import file_digest, sha256, write_json
+from csrm.files import sha256, write_json
 from csrm.remembered import remembered_digest
 
+PACKAGE = Path(__file__).parent
 PACKAGES = (
     *("csrm", "torch", "transformers", "trl", "accelerate", "peft", "datasets"),
     *("numpy", "scikit-learn", "relplot"),
@@ -84,20 +85,18 @@ def code_digest(*parts: str) -> str:
     Args:
         parts: modules or folders below the package, such as `train` or `rows.py`.
     """
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for part in sorted({*parts, "files.py", "rows.py"}):
-        root = package / part
-        found = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-        for path in (p for p in found if p.suffix != ".pyc"):
-            digest.update(f"{path.relative_to(package).as_posix()} {_own_digest(path)}\n".encode())
-    return digest.hexdigest()[:16]
+    lines = "".join(line for part in sorted({*parts, "files.py", "rows.py"}) for line in _lines(part))
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 @cache
-def _own_digest(path: Path) -> str:
-    """sha256 of a file of the package, which many rules name."""
-    return file_digest(path)
+def _lines(part: str) -> list[str]:
+    """Path and sha256 of a module, or of each file of a folder in their order; many rules name the same."""
+    path = PACKAGE / part
+    if not path.is_dir():
+        return [f"{part} {hashlib.sha256(path.read_bytes()).hexdigest()}\n"]
+    names = sorted(entry.name for entry in path.iterdir())
+    return [line for name in names if name != "__pycache__" for line in _lines(f"{part}/{name}")]
 
 
 def hardware() -> dict[str, Any]:

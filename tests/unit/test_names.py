@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
-from csrm.names import check_names
+from csrm.configs.bank import families
+from csrm.configs.taxonomy import load_taxonomy
+from csrm.configs.topics import load_topics
+from csrm.names import BANK, CONFIGS, TOPIC, check_names
 from csrm.settings import load
 from csrm.variants import load_variants, variant_settings
 
@@ -75,3 +78,26 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     with pytest.raises(ValueError) as caught:
         check({"score": {"backend": "openai", "base_url": "http://me:secret@host/v1"}})
     assert "secret" not in str(caught.value)
+
+
+def test_lines_tell_the_families_that_the_files_hold() -> None:
+    topics = TOPIC.findall((CONFIGS / "topics.yaml").read_text(encoding="utf-8"))
+    assert tuple(topics) == load_topics().keys
+    assert {*topics, *BANK.findall((CONFIGS / "bank.jsonl").read_text(encoding="utf-8"))} == {*families()}
+
+
+def test_known_names_cost_no_reading_of_whole_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: Any) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("csrm.configs.topics.load_topics", refused)
+    monkeypatch.setattr("csrm.configs.taxonomy.load_taxonomy", refused)
+    check({"scale": "small"})
+    with pytest.raises(AssertionError, match="read"):
+        check({"cosa": {"seen": ["alcohol", "medication", "pets", "pet", "travel"]}})
+
+
+def test_what_a_taxonomy_alone_names_can_be_held_out() -> None:
+    own = {c.key for c in load_taxonomy("beavertails").categories} - {*families()}
+    check({"data": {"held_out": sorted(own)[:1]}})
+    assert own

@@ -1,11 +1,13 @@
 """Manifests: what they hold, where they lie, and that failures write none."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from csrm import provenance
 from csrm.files import read_json, sha256, write_text
-from csrm.provenance import hardware, manifest_path, recording
+from csrm.provenance import code_digest, hardware, manifest_path, recording
 from csrm.settings import MetricSettings
 
 
@@ -63,3 +65,21 @@ def test_hardware_names_the_machine() -> None:
     assert found["cores"] >= 1
     assert found["memory_gib"] > 0
     assert found["python"].count(".") == 2
+
+
+def test_the_code_digest_is_that_of_sorted_paths_and_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written out: another order or form would run every finished workflow again."""
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    provenance._lines.cache_clear()
+    expected = ["files.py", "model/a/b.yaml", "model/a/z.py", "model/a.py", "model/b.py", "rows.py"]
+    for name in [*expected, "model/__pycache__/a.cpython-311.pyc", "model/a/__pycache__/z.pyc.139", "other/c.py"]:
+        write_text(tmp_path / name, name)
+    lines = "".join(f"{name} {hashlib.sha256(name.encode()).hexdigest()}\n" for name in expected)
+    assert code_digest("model") == hashlib.sha256(lines.encode()).hexdigest()[:16]
+    paths = sorted(Path(name) for name in expected)
+    assert [path.as_posix() for path in paths] == expected
+    write_text(tmp_path / "model/a/z.py", "changed")
+    assert code_digest("model", "rows.py") == code_digest("model"), "read once a process"
+    provenance._lines.cache_clear()
+    assert code_digest("model") != hashlib.sha256(lines.encode()).hexdigest()[:16]
+    provenance._lines.cache_clear()

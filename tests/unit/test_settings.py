@@ -171,3 +171,21 @@ def test_pairs_without_categories_are_not_trained_on_where_categories_are_held_o
     with pytest.raises(ValueError, match=r"response_pairs \['safe-rlhf'\] say nothing of categories.*empty one"):
         DataSettings(response_pairs=["safe-rlhf"], held_out=["pets"])
     assert DataSettings(response_pairs=["safe-rlhf"], held_out=[]).response_pairs
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_slices_are_written_as_pyyaml_writes_them(scale: str, tmp_path: Path) -> None:
+    """Another form of the same settings would run the stage again."""
+    settings = load(CONFIG, {"scale": scale})
+    for stage in STAGES:
+        section = getattr(settings, stage)
+        write_slice(tmp_path / stage, section)
+        data = section.model_dump(mode="json", exclude=set(section.selection))
+        assert (tmp_path / stage).read_text(encoding="utf-8") == yaml.safe_dump(data, sort_keys=True)
+
+
+@pytest.mark.parametrize("word", ["long", "long ", "'", '"', "\n", "é ", "#: ", "- ", "\t", "\u2028", "yes", "1e3", ""])
+def test_any_text_in_a_slice_is_written_as_pyyaml_writes_it(word: str, tmp_path: Path) -> None:
+    section = DataSettings(held_out=[word * n for n in (1, 2, 30, 90)])
+    write_slice(tmp_path / "slice", section)
+    assert (tmp_path / "slice").read_text(encoding="utf-8") == yaml.safe_dump(section.model_dump(mode="json"))

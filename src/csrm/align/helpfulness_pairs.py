@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.data.split import position
 from csrm.files import text_id
 from csrm.rows import PairRow, Row
 from csrm.settings import HelpfulnessSettings
@@ -118,6 +117,8 @@ def _check_parts(parts: Mapping[str, Sequence[PairRow]]) -> None:
 
 
 def _part(prompt_id: str, settings: HelpfulnessSettings, seed: int) -> str:
+    from csrm.data.split import position
+
     place = position(prompt_id, seed)
     if place < settings.test_share:
         return "test"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from csrm.yaml_reader import read_yaml
 
+EMITTER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Share = Annotated[float, Field(ge=0, le=1)]
 DType = Literal["auto", "float32", "bfloat16"]
 SectionOrder = Literal["conversation-first", "config-first", "config-last"]
@@ -31,10 +32,16 @@ def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 def write_slice(path: Path, section: Section) -> None:
     """Write one section as YAML without its selection, untouched where nothing changed."""
-    text = yaml.safe_dump(section.model_dump(mode="json", exclude=set(section.selection)), sort_keys=True)
+    text = _text(section.model_dump(mode="json", exclude=set(section.selection)))
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def _text(data: dict[str, Any]) -> str:
+    """YAML as PyYAML writes it, by libyaml where it is there and does the same: it folds quoted text elsewhere."""
+    text: str = yaml.dump(data, Dumper=EMITTER, sort_keys=True)
+    return yaml.safe_dump(data, sort_keys=True) if '"' in text else text
 
 
 def read_slice(path: str | Path, model: type[Section]) -> Any:

@@ -1,7 +1,6 @@
 """Validation errors of settings in words: the key, its value, and what is allowed."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +18,8 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
 def _line(place: Sequence[int | str], kind: str, message: str, value: object, root: type[BaseModel]) -> str:
     name = ".".join(map(str, place))
     if kind == "extra_forbidden":
+        from difflib import get_close_matches
+
         known = _keys(root, place[:-1])
         near = get_close_matches(str(place[-1]), known, n=1)
         hint = f", perhaps {near[0]!r}" if near else ""
