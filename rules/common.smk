@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards, weights_at_hand
 from csrm.bench.guards.tasks import task_of
-from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
+from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand, own_sets
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
@@ -98,8 +98,14 @@ LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b
 DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
 ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
-# Data sets that only benchmarks read; `test`, `validation` and `pairs` are splits of the training sets.
-BENCHMARK_SETS = sorted({r for b in BENCHMARKS.values() for r in b.rows} - {"test", "pairs", "validation"})
+# Data sets whose prompts are left out of training, whatever `score.benchmarks` names: a benchmark reruns nothing before it.
+EXCLUDED_SETS = own_sets(
+    b for k, b in load_benchmarks("config").items() if k in S.data.exclude and not not_at_hand(b, DATASETS, S.data_root)
+)
+# Benchmarks of further data sets, which drop the prompts that were trained on.
+LATER = [k for k, b in ITEM_SETS.items() if {*own_sets([b])} - {*EXCLUDED_SETS}]
+if LATER and workflow.is_main_process:
+    print(f"{', '.join(LATER)}: not in data.exclude, rows with a prompt of training are dropped", file=sys.stderr)
 OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
 TABLES = [
     "table1",
@@ -207,6 +213,12 @@ def benchmark_rows(benchmark_id):
     return [places.get(r, f"{S.outdir}/interim/rows/{r}.jsonl") for r in ITEM_SETS[benchmark_id].rows]
 
 
+def seen_splits():
+    """What models are trained on before augmentation, or calibrated on."""
+    pairs = [f"{S.outdir}/interim/pairs/train.jsonl"] * PAIRS
+    return [f"{S.outdir}/interim/split/train.jsonl", *pairs, f"{S.outdir}/interim/split/validation.jsonl"]
+
+
 def raw_option(dataset_id):
     """`--raw DIR` of a data set that has a fetched folder."""
     raw = raw_id(DATASETS[dataset_id], S.data_root)
@@ -219,5 +231,5 @@ HELD_BACK = [
     "<out>/interim/split/test.jsonl",
     "<out>/interim/split/validation.jsonl",
     *["<out>/interim/pairs/test.jsonl"] * PAIRS,
-    *expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
+    *expand("<out>/interim/rows/{dataset}.jsonl", dataset=EXCLUDED_SETS),
 ]

@@ -105,7 +105,7 @@ rule split_rows:
     """Split labelled conversations by prompt; held-out families and benchmark prompts never reach training."""
     input:
         rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=S.data.train),
-        exclude=expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
+        exclude=expand("<out>/interim/rows/{dataset}.jsonl", dataset=EXCLUDED_SETS),
         settings="<out>/config/data.yaml",
     output:
         expand("<out>/interim/split/{part}.jsonl", part=["train", "validation", "test"]),
@@ -133,7 +133,7 @@ rule split_pairs:
         rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=S.data.response_pairs),
         exclude=[
             *expand("<out>/interim/split/{part}.jsonl", part=["validation", "test"]),
-            *expand("<out>/interim/rows/{dataset}.jsonl", dataset=BENCHMARK_SETS),
+            *expand("<out>/interim/rows/{dataset}.jsonl", dataset=EXCLUDED_SETS),
         ],
         settings="<out>/config/data.yaml",
     output:

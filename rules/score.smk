@@ -11,6 +11,7 @@ BENCH_CODE = code_digest(
     "bench/generated.py",
     "bench/registry.py",
     "bench/severity.py",
+    "data/leaks.py",
     "augment",
     "configs",
 )
@@ -35,6 +36,7 @@ rule build_benchmark:
     """Items of one benchmark."""
     input:
         rows=lambda w: benchmark_rows(w.benchmark),
+        seen=lambda w: seen_splits() if w.benchmark in LATER else [],
         table=ancient("config/benchmarks.tsv"),
         settings="<out>/config/augment.yaml",
         data_settings="<out>/config/data.yaml",
@@ -47,6 +49,7 @@ rule build_benchmark:
         "../envs/core.yaml"
     params:
         row=lambda w: ITEM_SETS[w.benchmark].model_dump_json(),
+        seen=lambda w, input: f"--seen {' '.join(input.seen)}" if input.seen else "",
         cap=f"--item-cap {S.score.item_cap}" if S.score.item_cap else "",
         encoder=ENCODER,
         seed=S.seed,
@@ -56,7 +59,7 @@ rule build_benchmark:
         exec &> >(tee {log:q})
         csrm build-benchmark --benchmark {wildcards.benchmark} --rows {input.rows:q} \
             --settings {input.settings:q} --data-settings {input.data_settings:q} \
-            {params.cap} --seed {params.seed} --encoder {params.encoder} --output {output:q}
+            {params.seen} {params.cap} --seed {params.seed} --encoder {params.encoder} --output {output:q}
         """
 
 

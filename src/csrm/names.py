@@ -51,6 +51,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("cosa.seen, cosa.unseen", [*settings.cosa.seen, *settings.cosa.unseen], _topics()),
         ("data.train", settings.data.train, datasets),
         ("data.response_pairs", settings.data.response_pairs, datasets),
+        ("data.exclude", settings.data.exclude or [], benchmarks),
         ("data.held_out", settings.data.held_out, _held_out()),
         ("score.benchmarks", score.benchmarks, benchmarks),
         ("score.validation", [score.validation], benchmarks),

@@ -37,6 +37,7 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
             {"score": {"benchmarks": ["pyrit-seen", "pyrit-unsen"]}},
             r"score.benchmarks \['pyrit-unsen'\] .*pyrit-unseen",
         ),
+        ({"data": {"exclude": ["xstets"]}}, r"data.exclude \['xstets'\] .*xstest"),
         ({"score": {"validation": "x"}}, r"score.validation \['x'\]"),
         ({"score": {"clauses": "x"}}, r"score.clauses \['x'\]"),
         ({"score": {"models": ["zero-shoot", "minilm-lr"]}}, r"score.models \['zero-shoot'\] .*zero-shot"),

@@ -35,7 +35,16 @@ def test_all_scales_load(scale: str) -> None:
 
 
 def test_the_demo_is_the_default() -> None:
-    assert load(CONFIG) == Settings.model_validate({}) == load(CONFIG, {"scale": "demo"})
+    own = Settings.model_validate({"data": {"exclude": ScoreSettings().benchmarks}})
+    assert load(CONFIG) == own == load(CONFIG, {"scale": "demo"})
+
+
+def test_naming_benchmarks_does_not_change_what_is_left_out_of_training() -> None:
+    listed = load(CONFIG, {"scale": "small"}).score.benchmarks
+    assert "xstest" in listed and "pyrit-threshold" not in listed
+    named = load(CONFIG, {"scale": "small", "score": {"benchmarks": ["or-bench-full"]}})
+    assert (named.score.benchmarks, named.data.exclude) == (["or-bench-full"], listed)
+    assert load(CONFIG, {"scale": "small", "data": {"exclude": ["xstest"]}}).data.exclude == ["xstest"]
 
 
 def test_overrides_win_over_the_overlay_and_mappings_merge() -> None:

@@ -9,6 +9,7 @@ from csrm.bench import build, cosa
 from csrm.bench.registry import Benchmark
 from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.configs.taxonomy import Taxonomy, load_taxonomy
+from csrm.data.leaks import without_seen
 from csrm.rows import Item, PairRow, PromptRow, Row
 from csrm.settings import AugmentSettings
 
@@ -27,14 +28,14 @@ def make_items(
         ValueError: if a row lacks what the builder needs, or the benchmark its taxonomy.
     """
     if benchmark.builder in PROMPTS:
-        return _of_prompts(benchmark, _read(options.rows, PromptRow, benchmark, notes), options.config_dir)
+        return _of_prompts(benchmark, _read(options, PromptRow, benchmark, notes), options.config_dir)
     if benchmark.builder == "pairs":
-        pairs = _read(options.rows, PairRow, benchmark, notes)
+        pairs = _read(options, PairRow, benchmark, notes)
         items, notes["dropped_unconditional"] = build.pair_items(
             pairs, config_of(benchmark, options.config_dir), benchmark.id
         )
         return items
-    rows = _read(options.rows, Row, benchmark, notes)
+    rows = _read(options, Row, benchmark, notes)
     if benchmark.builder in GENERATED:
         return _generated(benchmark, rows, options, augment, held_out)
     return _of_rows(benchmark, rows, options, augment, notes)
@@ -90,16 +91,19 @@ def _generated(
     return generated_items(benchmark, rows, catalogue, augment, options.seed, read_encoder(options.encoder))
 
 
-def _read(paths: list[Path], model: Any, benchmark: Benchmark, notes: Notes) -> Any:
-    """Rows of the benchmark's data set and taxonomy that have texts; the others are counted."""
-    rows = [row for path in paths for row in files.read_rows(path, model)]
+def _read(options: argparse.Namespace, model: Any, benchmark: Benchmark, notes: Notes) -> Any:
+    """Rows of the benchmark's data set and taxonomy that have texts and unseen prompts; the others are counted."""
+    rows = [row for path in options.rows for row in files.read_rows(path, model)]
     kept = [row for row in rows if benchmark.dataset in (None, row.dataset)]
     if model is Row:
         kept = [row for row in kept if benchmark.taxonomy in (None, row.taxonomy)]
     notes.update(rows=len(kept), rows_of_other_data=len(rows) - len(kept))
     filled, blanks = build.without_blanks(kept)
     notes.update(blanks)
-    return filled
+    unseen, notes["dropped_seen_prompt"] = without_seen(filled, options.seen)
+    for path, count in notes["dropped_seen_prompt"].items():
+        print(f"benchmark {benchmark.id}: {count} of {len(filled)} rows are dropped, {path} holds their prompts")
+    return unseen
 
 
 def config_paths(benchmark: Benchmark, config_dir: Path) -> list[Path]:

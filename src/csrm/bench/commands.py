@@ -36,6 +36,13 @@ def _add_build(subparsers: Subparsers) -> None:
     parser.add_argument("--benchmark", required=True, help="id in config/benchmarks.tsv")
     parser.add_argument("--config-dir", type=Path, default=Path("config"))
     parser.add_argument("--rows", type=Path, nargs="+", required=True)
+    parser.add_argument(
+        "--seen",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="splits that models are trained or calibrated on: rows with their prompts are dropped and counted",
+    )
     parser.add_argument("--settings", type=Path, required=True, help="slice `augment`")
     parser.add_argument("--data-settings", type=Path, required=True, help="slice `data` (held-out families)")
     parser.add_argument("--item-cap", type=int, help="at most so many items, whole prompts (default: all)")
@@ -90,6 +97,8 @@ def build_benchmark(options: argparse.Namespace) -> None:
     }
     if paths := config_paths(benchmark, options.config_dir):
         inputs["config"] = paths
+    if options.seen:
+        inputs["seen"] = options.seen
     if options.encoder and Path(options.encoder).exists():
         inputs["encoder"] = options.encoder
     used = {"benchmark": benchmark.model_dump(), "augment": augment.model_dump(), "item_cap": options.item_cap}

@@ -1,7 +1,7 @@
 """The table of benchmarks, `config/benchmarks.tsv`."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -26,12 +26,13 @@ Builder = Literal[
     "scenario-type",
     "allowed-categories",
 ]
+SPLITS = frozenset({"test", "validation", "pairs"})
 
 
 class Benchmark(BaseModel):
     """One benchmark: which rows it is built from, how, and what its numbers may be compared with.
 
-    `rows` are data-set ids or the names of splits; `stand_in_for` names the paper's benchmark that this one replaces
+    `rows` are data-set ids or names of `SPLITS`; `stand_in_for` names the paper's benchmark that this one replaces
     where the real one is not at hand (its own id and title never carry that name).
     """
 
@@ -76,6 +77,11 @@ def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
         path = Path(config_dir) / "benchmarks.tsv"
         raise ValueError(f"benchmark {name!r} is not in {path}; choose one of {sorted(known)}")
     return known[name]
+
+
+def own_sets(benchmarks: Iterable[Benchmark]) -> list[str]:
+    """Data sets that benchmarks read as they are, sorted: all but the splits of the training sets."""
+    return sorted({name for benchmark in benchmarks for name in benchmark.rows} - SPLITS)
 
 
 def not_at_hand(benchmark: Benchmark, datasets: Mapping[str, Dataset], data_root: str | Path | None) -> list[str]:

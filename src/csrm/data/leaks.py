@@ -1,12 +1,15 @@
 """`csrm check-leaks`: no normalised prompt of the training text may occur among the benchmarks' prompts."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from csrm.files import read_dicts, text_id
+from csrm.rows import PairRow, PromptRow, Row
 
 EXAMPLES = 5
+AnyRow = TypeVar("AnyRow", Row, PromptRow, PairRow)
 
 
 def prompt_keys(row: Mapping[str, Any]) -> set[str]:
@@ -25,6 +28,20 @@ def prompt_keys(row: Mapping[str, Any]) -> set[str]:
 def benchmark_keys(paths: Iterable[str | Path]) -> set[str]:
     """All prompt identifiers of some files."""
     return {key for path in paths for row in read_dicts(path) for key in prompt_keys(row)}
+
+
+def without_seen(rows: Sequence[AnyRow], paths: Sequence[str | Path]) -> tuple[list[AnyRow], dict[str, int]]:
+    """Rows whose prompts occur in none of some files, and how many were dropped by the first file that holds theirs."""
+    if not paths:
+        return list(rows), {}
+    seen = {str(path): benchmark_keys([path]) for path in paths}
+    holders = [_holder(prompt_keys(row.model_dump()), seen) for row in rows]
+    kept = [row for row, holder in zip(rows, holders, strict=True) if holder is None]
+    return kept, dict(Counter(holder for holder in holders if holder))
+
+
+def _holder(keys: set[str], seen: Mapping[str, set[str]]) -> str | None:
+    return next((path for path, held in seen.items() if keys & held), None)
 
 
 def check_leaks(train: Iterable[str | Path], benchmarks: Iterable[str | Path]) -> dict[str, Any]:

@@ -101,6 +101,8 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
     """Settings of a run: `config.yaml`, then the scale's overlay, then `overrides`.
 
     `row_cap` and `item_cap` may be given at top level as short forms of `data.row_cap` and `score.item_cap`.
+    `data.exclude` is filled from the files' `score.benchmarks`, so that which benchmarks a run names does not change
+    what it trains on.
 
     Raises:
         ValueError: for unknown keys, scales or values; the message names the key and the allowed values. For a key that
@@ -116,11 +118,16 @@ def load(config_dir: str | Path, overrides: dict[str, Any] | None = None) -> Set
     if scale not in scales:
         raise ValueError(f"scale {scale!r} is unknown; choose one of {scales}")
     overlay = read_yaml(config_dir / "scales" / f"{scale}.yaml") or {}
-    merged = merge(merge(merge(data, overlay), {"scale": scale}), overrides)
+    declared = merge(data, overlay)
+    merged = merge(merge(declared, {"scale": scale}), overrides)
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise ValueError(f"settings (scale {scale!r}):\n{explain(error, Settings)}") from None
+    if settings.data.exclude is not None:
+        return settings
+    excluded = settings.data.model_copy(update={"exclude": list(declared["score"]["benchmarks"])})
+    return settings.model_copy(update={"data": excluded})
 
 
 def write_slices(settings: Settings) -> None:

@@ -11,11 +11,17 @@ from csrm.settings.base import Section, Share
 class DataSettings(Section):
     """Which rows are read and how they are split, before any augmentation."""
 
+    selection = frozenset({"exclude"})
     train: list[str] = Field(["pyrit-harm"], description="data sets of labelled conversations to train on")
     response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
     held_out: list[str] = Field(
         ["privacy", "self_harm", "gambling", "pets", "travel"],
         description="families kept out of training: every prompt that a response violates one on, and their categories",
+    )
+    exclude: list[str] | None = Field(
+        None,
+        description="benchmarks whose prompts are left out of training (None: those that the scale's file lists, "
+        "whatever `--config` names)",
     )
     test_share: Share = Field(0.25, description="share of prompts kept for the test split")
     validation_share: Share = Field(0.08, description="share of prompts kept for the validation split")

@@ -1,6 +1,7 @@
 """The table of benchmarks, the item builders, the cap, and the command."""
 
 import argparse
+import json
 from collections import Counter
 
 import pytest
@@ -248,6 +249,19 @@ def test_benchmarks_from_placeholder_rows_to_metrics(tmp_path, benchmark):
     metrics = evaluate(items, scores, MetricSettings(bootstrap=20), 0)
     assert metrics["overall"]["counts"]["n"] == len(items) and metrics["seed"] == 0
     assert set(metrics["subsets"]) == {subset for subset, _ in found}
+
+
+def test_rows_that_were_trained_on_are_dropped_by_name(tmp_path, capsys):
+    files.write_rows(tmp_path / "train.jsonl", [row("t", "3"), row("u", "elsewhere")])
+    chosen = options(tmp_path, "or-bench", [prompt(str(n), label="benign") for n in range(9)])
+    chosen.seen = [tmp_path / "train.jsonl"]
+    chosen.run(chosen)
+    ids = [item.id for item in files.read_rows(tmp_path / "items.jsonl", Item)]
+    assert ids == [f"or-bench:{n}" for n in range(9) if n != 3]
+    assert f"or-bench: 1 of 9 rows are dropped, {tmp_path}/train.jsonl holds their" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "items.jsonl.manifest.json").read_text())
+    assert manifest["notes"]["dropped_seen_prompt"] == {f"{tmp_path}/train.jsonl": 1}
+    assert {"seen", "rows"} <= {entry["role"] for entry in manifest["inputs"]}
 
 
 def test_no_items_is_an_error(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from csrm.configs.safety_config import Category
 from csrm.data.adapters.common import conversation, labelled, pair, prompt_row
-from csrm.data.leaks import benchmark_keys, check_leaks, prompt_keys
+from csrm.data.leaks import benchmark_keys, check_leaks, prompt_keys, without_seen
 from csrm.files import text_id, write_rows
 from csrm.rows import Branch, Group, Item, Message
 
@@ -38,6 +38,16 @@ def test_groups_count_with_the_messages_of_their_branches(tmp_path: Path) -> Non
     group = Group(id="g", prompt_id="p", messages=conversation("outside", "r"), branches=[branch])
     write_rows(tmp_path / "g.jsonl", [group])
     assert benchmark_keys([tmp_path / "g.jsonl"]) == {"p", text_id("inside"), text_id("outside")}
+
+
+def test_seen_prompts_are_dropped_and_counted_by_the_first_file_that_holds_them(tmp_path: Path) -> None:
+    train, pairs = tmp_path / "train.jsonl", tmp_path / "pairs.jsonl"
+    write_rows(train, [labelled("a", n, f"trained {n}", "r") for n in range(3)])
+    write_rows(pairs, [pair("b", 0, ("Trained 2", "x", "y")), pair("b", 1, ("ranked", "x", "y"))])
+    rows = [prompt_row("c", n, text) for n, text in enumerate(["TRAINED  2", "ranked", "new", "trained 0", "other"])]
+    kept, dropped = without_seen(rows, [train, pairs])
+    assert [row.prompt for row in kept] == ["new", "other"] and dropped == {str(train): 2, str(pairs): 1}
+    assert without_seen(rows, []) == (rows, {})
 
 
 def test_system_turns_do_not_hide_a_prompt() -> None:
