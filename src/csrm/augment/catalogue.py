@@ -151,6 +151,10 @@ class Catalogue:
         """Whether a taxonomy category belongs to a held-out family."""
         return not self.held_out.isdisjoint([*category.families, category.key])
 
+    def held_out_names(self) -> list[str]:
+        """Names of all loaded taxonomy categories that belong to a held-out family."""
+        return [c.name for t in self._taxonomies.values() for c in t.categories if self.is_held_out(c)]
+
     def standard(self, name: str) -> list[Category]:
         """The standard configuration p of a taxonomy, held-out families removed."""
         return [as_category(c) for c in self.taxonomy(name) if not self.is_held_out(c)]

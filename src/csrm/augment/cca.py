@@ -7,13 +7,13 @@ also permit, in words, what the other side forbids: the names are then equal, an
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from csrm.augment.catalogue import Catalogue, Facts
 from csrm.augment.configs import cap, drop, insert, permission, show, shuffle, without
 from csrm.augment.labels import eq1, keys
-from csrm.augment.proposers import Proposal, Proposer
+from csrm.augment.proposers import Case, Proposal, Proposer
 from csrm.configs.safety_config import Category
 from csrm.rows import Branch, Group, Row
 from csrm.settings import AugmentSettings
@@ -22,19 +22,21 @@ BOTH_RATE = 0.25  # share of unsafe configurations that also hold p- (times inse
 
 
 def build(
-    rows: Iterable[Row], catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
+    rows: Iterable[Row],
+    catalogue: Catalogue,
+    proposer: Proposer,
+    settings: AugmentSettings,
+    rng: Random,
+    progress: Callable[[Iterable[Case]], Iterable[Case]] = iter,
 ) -> tuple[list[Group], Counter[str]]:
-    """CCA groups of all rows, and counts for `cca_statistics`."""
-    rows, groups, counts = list(rows), [], Counter[str]()
-    proposer.prepare(rows)
-    for row in rows:
-        facts = catalogue.facts(row, settings.standard_threshold)
-        if catalogue.excludes(row, facts):
-            counts["dropped: violates a held-out family"] += 1
-            continue
-        group = contrast_group(row, facts, catalogue, proposer, settings, rng)
+    """CCA groups of all rows, and counts for `cca_statistics`; `progress` shows how far it is."""
+    groups, counts = list[Group](), Counter[str]()
+    cases = _cases(rows, catalogue, settings, counts)
+    proposer.prepare(cases, settings.contrasts)
+    for case in progress(cases):
+        group, facts = contrast_group(case, catalogue, proposer, settings, rng), case.facts
         if group is None:
-            counts["dropped: no category is known to be present or absent"] += 1
+            counts["dropped: no configuration could be made"] += 1
             continue
         if len({branch.label for branch in group.branches}) == 1 and rng.random() >= settings.keep_uncontrasted:
             counts["dropped: every configuration gives one label"] += 1
@@ -47,16 +49,28 @@ def build(
     return groups, counts
 
 
+def _cases(rows: Iterable[Row], catalogue: Catalogue, settings: AugmentSettings, counts: Counter[str]) -> list[Case]:
+    """The conversations that CCA can use; the others are counted by reason."""
+    cases = []
+    for row in rows:
+        facts = catalogue.facts(row, settings.standard_threshold)
+        if catalogue.excludes(row, facts):
+            counts["dropped: violates a held-out family"] += 1
+        elif not facts.violated and not facts.absent:
+            counts["dropped: no category is known to be present or absent"] += 1
+        else:
+            cases.append(Case(row, facts, without(catalogue.standard(row.taxonomy), facts.unknown)))
+    return cases
+
+
 def contrast_group(
-    row: Row, facts: Facts, catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
+    case: Case, catalogue: Catalogue, proposer: Proposer, settings: AugmentSettings, rng: Random
 ) -> Group | None:
-    """The contrasting branches of one conversation; None if nothing about it is known."""
-    standard = without(catalogue.standard(row.taxonomy), facts.unknown)
-    if not facts.violated and not facts.absent:
-        return None
+    """The contrasting branches of one conversation; None if none could be made."""
+    row, facts, standard = case
     branches: list[Branch] = []
     own_first = rng.random() < 0.5
-    proposals = proposer.proposals(row, facts, standard, rng)
+    proposals = proposer.proposals(case, rng)
     for number, proposal in zip(range(settings.contrasts), proposals, strict=False):
         own = (number % 2 == 0) == own_first
         branches += contrast(standard, facts, catalogue.own(row), proposal, own, settings, rng)

@@ -40,7 +40,7 @@ def run_cca(options: argparse.Namespace) -> None:
 
     with _Job(options, statistics=True) as job:
         bank = job.bank() if job.settings.cca_backend == "bank" else None
-        groups, counts = cca.build(job.progress(), job.catalogue, job.proposer(bank), job.settings, job.rng)
+        groups, counts = cca.build(job.rows, job.catalogue, job.proposer(bank), job.settings, job.rng, job.progress)
         sizes = {} if bank is None else {"bank_categories": len(bank), "bank_families": len({c.family for c in bank})}
         found = {"backend": job.settings.cca_backend, **sizes, **statistics(counts)}
         job.write(groups, found)
@@ -52,7 +52,8 @@ def run_strictness(options: argparse.Namespace) -> None:
     from csrm.augment import strictness_groups
 
     with _Job(options, statistics=True) as job:
-        groups, report = strictness_groups.build(job.rows, job.catalogue, job.backend, job.settings, job.rng)
+        workers = job.workers(job.settings.sa_backend)
+        groups, report = strictness_groups.build(job.rows, job.catalogue, job.backend, job.settings, job.rng, workers)
         found = strictness_groups.statistics(report, job.settings)
         job.write(groups, {key: value for key, value in found.items() if key != "categories"})
         job.write_statistics(found)
@@ -117,11 +118,11 @@ class _Job:
     def __exit__(self, *error: Any) -> None:
         self._record.__exit__(*error)
 
-    def progress(self) -> Any:
-        """The rows behind a progress bar."""
+    def progress(self, cases: Any) -> Any:
+        """Conversations behind a progress bar."""
         from tqdm import tqdm
 
-        return tqdm(self.rows, desc=self._options.command, unit="row")
+        return tqdm(cases, desc=self._options.command, unit="row")
 
     def bank(self) -> Any:
         """The bank categories that CCA draws from."""
@@ -135,7 +136,7 @@ class _Job:
         from csrm.augment.proposers import BankProposer
 
         if self.settings.cca_backend == "llm":
-            return LLMProposer(self.llm(), self.settings.guideline_rate, self.catalogue.held_out)
+            return LLMProposer(self.llm(), self.settings.guideline_rate, self._held_out(), self.workers("llm"))
         return BankProposer(bank, self._encoder(), self.settings)
 
     def backend(self, category: Any) -> Any:
@@ -144,10 +145,14 @@ class _Job:
         from csrm.augment.strictness_backends import BankBackend, LevelBackend
 
         if self.settings.sa_backend == "llm":
-            return LLMBackend(category, self.llm())
+            return LLMBackend(category, self.llm(), self._held_out())
         if category.levels:
             return LevelBackend(category, self.settings.held_out_thresholds)
         return BankBackend(category, self.catalogue.bank(), self._encoder())
+
+    def workers(self, backend: str) -> int:
+        """Requests at once of a backend: several to an endpoint, else one."""
+        return self.settings.concurrency if backend == "llm" and self.settings.llm.base_url else 1
 
     def llm(self) -> Any:
         """The language model of the LLM backend."""
@@ -172,6 +177,11 @@ class _Job:
         from csrm.files import write_json
 
         write_json(self._statistics, statistics)
+
+    def _held_out(self) -> Any:
+        from csrm.augment.held_out import HeldOut
+
+        return HeldOut(self.catalogue, self._encoder())
 
     def _encoder(self) -> Any:
         from csrm.augment.encoder import load_encoder

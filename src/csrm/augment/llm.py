@@ -7,6 +7,7 @@ gives exactly the same.
 import hashlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ def open_llm(settings: LLMSettings, folder: str | None, cache: Path | None) -> "
 
 
 class LLM:
-    """Chat completions with an exact disk cache and retries on answers that do not parse.
+    """Chat completions with an exact disk cache and retries on answers that do not parse; endpoints from any thread.
 
     Args:
         settings: model, endpoint and sampling parameters.
@@ -55,6 +56,7 @@ class LLM:
         self._backend: Callable[[Messages, Prompt], str] | None = None
         self.counts: Counter[str] = Counter()
         self.model = settings.model
+        self._lock = threading.Lock()
         self._identified: str | None = None
 
     def ask(self, prompt: Prompt, parse: Callable[[dict[str, Any]], Parsed], **values: str) -> Parsed | None:
@@ -71,27 +73,37 @@ class LLM:
             try:
                 return parse(parse_object(answer))
             except (ValueError, KeyError, TypeError) as error:
-                self.counts[f"{prompt.name}: answers that did not parse"] += 1
+                self._count(f"{prompt.name}: answers that did not parse")
                 repair = {"role": "user", "content": _REPAIR.format(error=error)}
                 messages = [*messages, {"role": "assistant", "content": answer}, repair]
-        self.counts[f"{prompt.name}: given up"] += 1
+        self._count(f"{prompt.name}: given up")
         return None
 
     def complete(self, messages: Messages, prompt: Prompt) -> str:
         """The model's answer to chat messages that began with `prompt`, from the cache where it is known."""
         key = self.key(messages, prompt)
         if key in self._cache:
-            self.counts["answers from the cache"] += 1
+            self._count("answers from the cache")
             return self._cache[key]
-        if self._backend is None:
-            self._backend = self._endpoint() if self._settings.base_url else self._local()
+        with self._lock:
+            self._backend = self._backend or (self._endpoint() if self._settings.base_url else self._local())
         answer = self._backend(messages, prompt)
-        self.counts["answers from the model"] += 1
-        self._cache[key] = answer
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
-        return answer
+        self._count("answers from the model")
+        return self._remember(key, answer)
+
+    def _remember(self, key: str, answer: str) -> str:
+        """Keep an answer, in memory and on disk; the first one of a request stays."""
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = answer
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
+            return self._cache[key]
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self.counts[what] += 1
 
     def answer(self, request: str) -> str:
         """The model's free answer to one message."""

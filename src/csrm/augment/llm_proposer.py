@@ -1,42 +1,60 @@
 """The LLM backend of CCA's proposer: propose p+ and p-, then verify each with a second call (section 3.2)."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import chain, count, islice
 from random import Random
 from typing import Any
 
-from csrm.augment.catalogue import Facts
+from csrm.augment.concurrency import ordered_map
+from csrm.augment.held_out import HeldOut
 from csrm.augment.llm import LLM
 from csrm.augment.prompts import CLASSIFY, PROPOSE, categories, conversation
-from csrm.augment.proposers import Proposal
+from csrm.augment.proposers import Case, Proposal
 from csrm.configs.safety_config import Category
 from csrm.files import text_id
-from csrm.rows import Row
 
 MAX_NAME, MAX_GUIDELINE = 10, 40  # words
 
 
 class LLMProposer:
-    """Conversation-specific categories from a language model; the encoder and the bank are not needed.
+    """Conversation-specific categories from a language model; the bank is not needed.
 
     A proposed category is rejected where the verifying call disagrees with it, where it repeats a category of p or an
-    earlier proposal for the conversation, or where its text names a held-out family (`blocked` words).
+    earlier proposal for the conversation, or where it belongs to a held-out family.
+
+    Args:
+        llm: the model that proposes and verifies.
+        guideline_rate: probability that a category is shown with its guideline.
+        held_out: the families that may not be proposed (None: there are none).
+        workers: conversations that `prepare` asks about at once.
     """
 
-    def __init__(self, llm: LLM, guideline_rate: float, blocked: Iterable[str] = ()) -> None:
+    def __init__(self, llm: LLM, guideline_rate: float, held_out: HeldOut | None = None, workers: int = 1) -> None:
         self.notes: Counter[str] = Counter()
-        self._llm, self._rate = llm, guideline_rate
-        words = sorted({w.replace("_", " ").lower() for w in blocked})
-        self._blocked = re.compile("|".join(rf"\b{re.escape(w)}\b" for w in words), re.IGNORECASE) if words else None
+        self._llm, self._rate, self._held_out, self._workers = llm, guideline_rate, held_out, workers
+        self._begun: dict[str, Iterator[tuple[Proposal, list[str]]]] = {}
 
-    def prepare(self, rows: Sequence[Row]) -> None:
-        """Nothing to do ahead of the calls."""
+    def prepare(self, cases: Sequence[Case], contrasts: int) -> None:
+        """Ask about several conversations at once; alone, they are asked about one by one, when they are needed."""
+        if self._workers == 1:
+            return
+        begun = ordered_map(lambda case: self._begin(case, contrasts), cases, self._workers)
+        self._begun = {case.row.id: answers for case, answers in zip(cases, begun, strict=True)}
 
-    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
+    def proposals(self, case: Case, rng: Random) -> Iterator[Proposal]:
         """See `Proposer.proposals`; each call shows the model what it proposed before, so that contrasts differ."""
-        text, earlier = conversation(row.messages), list[Category]()
+        for found, notes in self._begun.pop(case.row.id, None) or self._answers(case):
+            self.notes.update(notes)
+            yield Proposal(self._shown(found.positive, rng), self._shown(found.negative, rng))
+
+    def _begin(self, case: Case, contrasts: int) -> Iterator[tuple[Proposal, list[str]]]:
+        answers = self._answers(case)
+        return chain(list(islice(answers, contrasts)), answers)
+
+    def _answers(self, case: Case) -> Iterator[tuple[Proposal, list[str]]]:
+        """Checked proposals without chance, and what to count of each."""
+        text, config, earlier = conversation(case.row.messages), case.config, list[Category]()
         for number in count(1):
             found = self._llm.ask(
                 PROPOSE,
@@ -47,13 +65,13 @@ class LLMProposer:
                 earlier=categories(earlier),
             )
             if found is None:
-                self.notes.update(["p+ no answer that parses", "p- no answer that parses"])
-                yield Proposal(None, None)
+                yield Proposal(None, None), ["p+ no answer that parses", "p- no answer that parses"]
                 continue
-            positive = self._checked("p+", found.positive, text, config, earlier, violation=True)
-            negative = self._checked("p-", found.negative, text, config, earlier, violation=False)
+            notes: list[str] = []
+            positive = self._checked("p+", found.positive, text, config, earlier, notes)
+            negative = self._checked("p-", found.negative, text, config, earlier, notes)
             earlier += [c for c in found if c is not None]
-            yield Proposal(self._shown(positive, rng), self._shown(negative, rng))
+            yield Proposal(positive, negative), notes
 
     def _checked(
         self,
@@ -62,13 +80,13 @@ class LLMProposer:
         text: str,
         config: Sequence[Category],
         earlier: Sequence[Category],
-        violation: bool,
+        notes: list[str],
     ) -> Category | None:
         if category is None:
-            self.notes[f"{side} none"] += 1
+            notes.append(f"{side} none")
             return None
-        reason = self._objection(category, text, config, earlier, violation)
-        self.notes.update([f"{side} proposed", f"{side} rejected: {reason}" if reason else f"{side} accepted"])
+        reason = self._objection(category, text, config, earlier, violation=side == "p+")
+        notes += [f"{side} proposed", f"{side} rejected: {reason}" if reason else f"{side} accepted"]
         return None if reason else category
 
     def _objection(
@@ -78,8 +96,8 @@ class LLMProposer:
             return "repeats a category of p"
         if _named(category, earlier):
             return "repeats an earlier proposal"
-        if self._blocked and self._blocked.search(f"{category.name} {category.guideline}".replace("-", " ")):
-            return "names a held-out family"
+        if self._held_out and (reason := self._held_out.objection(category.name, category.guideline)):
+            return reason
         found = classify(self._llm, text, category)
         if found is None:
             return "no verification that parses"

@@ -31,18 +31,32 @@ class Proposal(NamedTuple):
     negative: Category | None
 
 
+class Case(NamedTuple):
+    """A conversation for which categories are proposed.
+
+    Attributes:
+        row: the conversation.
+        facts: what is known of it.
+        config: p, its standard configuration without categories of unknown status.
+    """
+
+    row: Row
+    facts: Facts
+    config: Sequence[Category]
+
+
 class Proposer(Protocol):
     """Source of p+ and p- for a labelled conversation."""
 
     notes: Counter[str]
     """By side (`p+`, `p-`): `proposed`, `none`, `rejected: <reason>` and `accepted`."""
 
-    def prepare(self, rows: Sequence[Row]) -> None:
-        """Do the work that is cheaper for all rows at once."""
+    def prepare(self, cases: Sequence[Case], contrasts: int) -> None:
+        """Do the work that is cheaper for all conversations at once, where each will be asked for `contrasts`."""
         ...
 
-    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
-        """Contrasts for `row`, whose standard configuration is `config`, made one by one as they are asked for."""
+    def proposals(self, case: Case, rng: Random) -> Iterator[Proposal]:
+        """Contrasts for one conversation, made one by one as they are asked for."""
         ...
 
 
@@ -66,15 +80,15 @@ class BankProposer:
         self._bank = list(bank)
         self._vectors = encoder.encode([f"{c.name}. {c.guideline}" for c in self._bank])
 
-    def prepare(self, rows: Sequence[Row]) -> None:
+    def prepare(self, cases: Sequence[Case], contrasts: int) -> None:
         """Encode all conversations in one go (the encoder keeps them)."""
-        self._encoder.encode([conversation_text(row) for row in rows])
+        self._encoder.encode([conversation_text(case.row) for case in cases])
 
-    def proposals(self, row: Row, facts: Facts, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
+    def proposals(self, case: Case, rng: Random) -> Iterator[Proposal]:
         """See `Proposer.proposals`; labels, not a second judgement, verify them, so that none is rejected."""
-        similarity = self._vectors @ self._encoder.encode([conversation_text(row)])[0]
+        similarity = self._vectors @ self._encoder.encode([conversation_text(case.row)])[0]
         while True:
-            yield self._proposal(facts, similarity, rng)
+            yield self._proposal(case.facts, similarity, rng)
 
     def _proposal(self, facts: Facts, similarity: Vectors, rng: Random) -> Proposal:
         positive = self._positive(facts, similarity, rng)

@@ -4,9 +4,11 @@ The algorithm is written once over a `Backend`; `csrm.augment.strictness_backend
 `csrm.augment.llm_strictness` the one of a language model.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from csrm.augment.concurrency import ordered_map
 from csrm.configs.safety_config import Category
 from csrm.rows import Row
 
@@ -80,9 +82,11 @@ class Backend(Protocol):
     """The functions that Algorithm 1 calls for one category p with pool D_p.
 
     `graded` says that rewrites are severity thresholds, so that human severities label conversations under them.
+    `notes` counts what was made and rejected, by reason.
     """
 
     graded: bool
+    notes: Counter[str]
 
     def propose(self, pool: Sequence[Row]) -> list[Subcategory]:
         """RawPropose(p): common subcategories."""
@@ -140,12 +144,21 @@ def strictness_test(
     return k, n, bound, bound > dominance
 
 
-def run(pool: Sequence[Row], backend: Backend, alpha: float, dominance: float) -> Strictness:
-    """Algorithm 1 for one category: subcategories, cover check, sort, prefix rewrites, tests of all i < j."""
-    subcategories = backend.propose(pool)
-    proposed, uncovered = len(subcategories), 0
-    for row in pool:
-        if not any(backend.covers(row, s) for s in subcategories):
+def run(pool: Sequence[Row], backend: Backend, alpha: float, dominance: float, workers: int = 1) -> Strictness:
+    """Algorithm 1 for one category: subcategories, cover check, sort, prefix rewrites, tests of all i < j.
+
+    Args:
+        pool: D_p.
+        backend: proposer, sorter, rewriter and classifier.
+        alpha: level of the bound.
+        dominance: what the bound must exceed.
+        workers: calls of l at once; the result does not depend on it.
+    """
+    raw = backend.propose(pool)
+    covered = ordered_map(lambda row: any(backend.covers(row, s) for s in raw), pool, workers)
+    subcategories, uncovered = list(raw), 0
+    for row in (row for row, found in zip(pool, covered, strict=True) if not found):
+        if not any(backend.covers(row, s) for s in subcategories[len(raw) :]):
             known = {s.key for s in subcategories}
             fresh = [s for s in backend.extend(row, subcategories) if s.key not in known]
             uncovered += not fresh
@@ -155,13 +168,15 @@ def run(pool: Sequence[Row], backend: Backend, alpha: float, dominance: float) -
     for k in range(1, len(ordered)):
         disallowed, allowed = tuple(ordered[:k]), tuple(ordered[k:])
         rewrites[k] = Rewrite(k, backend.describe(disallowed, allowed), disallowed, allowed)
-    flags = {k: [backend.unsafe(row, rewrite) for row in pool] for k, rewrite in rewrites.items()}
+    asked = [(row, rewrite) for rewrite in rewrites.values() for row in pool]
+    called = ordered_map(lambda pair: backend.unsafe(*pair), asked, workers)
+    flags = {k: called[n * len(pool) : (n + 1) * len(pool)] for n, k in enumerate(rewrites)}
     tests = [
         Tested(j, i, *strictness_test(flags[j], flags[i], alpha, dominance))
         for j in rewrites
         for i in rewrites
         if i < j
     ]
-    extended = len(subcategories) - proposed
+    extended = len(subcategories) - len(raw)
     flagged = {k: sum(found) for k, found in flags.items()}
-    return Strictness(rewrites, flagged, tests, len(pool), proposed, extended, uncovered, backend.graded)
+    return Strictness(rewrites, flagged, tests, len(pool), len(raw), extended, uncovered, backend.graded)

@@ -25,6 +25,7 @@ class LevelBackend:
     graded = True
 
     def __init__(self, category: TaxonomyCategoryLike, held_out_thresholds: Sequence[float] = ()) -> None:
+        self.notes: Counter[str] = Counter()
         self._category = category
         self._held_out = frozenset(held_out_thresholds)
 
@@ -64,6 +65,7 @@ class BankBackend:
     graded = False
 
     def __init__(self, category: TaxonomyCategoryLike, bank: Sequence[BankLike], encoder: TextEncoder) -> None:
+        self.notes: Counter[str] = Counter()
         self._category, self._encoder = category, encoder
         found = [c for c in bank if c.family in category.families]
         self._bank = found if len({c.severity for c in found}) > 1 else []

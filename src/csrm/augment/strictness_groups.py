@@ -16,7 +16,12 @@ MakeBackend = Callable[[TaxonomyCategoryLike], Backend]
 
 
 def build(
-    rows: Sequence[Row], catalogue: Catalogue, make_backend: MakeBackend, settings: AugmentSettings, rng: Random
+    rows: Sequence[Row],
+    catalogue: Catalogue,
+    make_backend: MakeBackend,
+    settings: AugmentSettings,
+    rng: Random,
+    workers: int = 1,
 ) -> tuple[list[Group], dict[str, Any]]:
     """SA groups over all taxonomies and categories of the rows, and a report by category with every test."""
     groups: list[Group] = []
@@ -31,10 +36,12 @@ def build(
             usable = [r for r in labelled if not catalogue.excludes(r, catalogue.facts(r, settings.standard_threshold))]
             largest = settings.pools.get(taxonomy, settings.pool)
             pool = draw_pool(usable, category.key, settings.standard_threshold, largest, rng)
-            result = run(pool, make_backend(category), settings.alpha, settings.dominance)
+            backend = make_backend(category)
+            result = run(pool, backend, settings.alpha, settings.dominance, workers)
             made = category_groups(category, pool, usable, result, catalogue, settings, rng)
             groups += made
-            report[name] = {"pool_cap": largest, **result.report(), "groups": len(made), "between": _between(made)}
+            found = {**result.report(), "rejected": dict(sorted(backend.notes.items()))}
+            report[name] = {"pool_cap": largest, **found, "groups": len(made), "between": _between(made)}
     return groups, report
 
 
@@ -97,10 +104,15 @@ def pick_pairs(
     category: TaxonomyCategoryLike,
     kept: Sequence[tuple[Rewrite, Rewrite]],
     graded: bool,
-    count: int,
+    count: int | None,
     rng: Random,
 ) -> list[tuple[Rewrite, Rewrite]]:
-    """At most `count` different (strict, lenient) pairs for a row; half of the draws prefer differing labels."""
+    """At most `count` different (strict, lenient) pairs for a row; half of the draws prefer differing labels.
+
+    All pairs where `count` is None, as the counts of Table 1 suggest.
+    """
+    if count is None:
+        return list(kept)
     left = list(kept)
     picked: list[tuple[Rewrite, Rewrite]] = []
     while left and len(picked) < count:

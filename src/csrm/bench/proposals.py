@@ -15,7 +15,7 @@ import numpy as np
 
 from csrm.augment.catalogue import Catalogue, Facts, as_category, conversation_text
 from csrm.augment.encoder import TextEncoder
-from csrm.augment.proposers import Proposer
+from csrm.augment.proposers import Case, Proposer
 from csrm.bench.bootstrap import bootstrap_mean
 from csrm.configs.safety_config import Category
 from csrm.rows import Row
@@ -46,10 +46,15 @@ def ask(
 ) -> Iterator[Proposed]:
     """`requests` proposals for every conversation, under the standard configuration of its taxonomy."""
     for row in rows:
-        facts = catalogue.facts(row, threshold)
-        standard = [c for c in catalogue.standard(row.taxonomy) if c.key not in facts.unknown]
-        for found in islice(proposer.proposals(row, facts, standard, rng), requests):
-            yield Proposed(row, facts, found.positive, found.negative)
+        case = known(row, catalogue, threshold)
+        for found in islice(proposer.proposals(case, rng), requests):
+            yield Proposed(row, case.facts, found.positive, found.negative)
+
+
+def known(row: Row, catalogue: Catalogue, threshold: float) -> Case:
+    """A conversation with what is known of it, under the standard configuration of its taxonomy."""
+    facts = catalogue.facts(row, threshold)
+    return Case(row, facts, [c for c in catalogue.standard(row.taxonomy) if c.key not in facts.unknown])
 
 
 def verify(rows: Iterable[Row], catalogue: Catalogue, verifier: Verifier, threshold: float) -> Iterator[Verdict]:

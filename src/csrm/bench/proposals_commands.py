@@ -31,11 +31,12 @@ def run(options: argparse.Namespace) -> None:
 
     from csrm.augment.catalogue import Catalogue, bank_sample
     from csrm.augment.encoder import load_encoder
+    from csrm.augment.held_out import HeldOut
     from csrm.augment.llm import open_llm
     from csrm.augment.llm_proposer import LLMProposer
     from csrm.augment.prompts import versions
     from csrm.augment.proposers import BankProposer
-    from csrm.bench.proposals import ask, quality, verification, verify
+    from csrm.bench.proposals import ask, known, quality, verification, verify
     from csrm.files import read_rows, write_json
     from csrm.provenance import recording
     from csrm.rows import Row
@@ -61,9 +62,9 @@ def run(options: argparse.Namespace) -> None:
         backends: dict[str, Any] = {}
         for name, proposer in (
             ("bank", BankProposer(bank, encoder, settings.model_copy(update={"guideline_rate": 1.0}))),
-            ("llm", LLMProposer(llm, 1.0, catalogue.held_out)),
+            ("llm", LLMProposer(llm, 1.0, HeldOut(catalogue, encoder))),
         ):
-            proposer.prepare(rows)
+            proposer.prepare([known(row, catalogue, threshold) for row in rows], contrasts=1)
             asked = list(
                 ask(_progress(rows, name), catalogue, proposer, threshold, 1, Random(f"{options.seed}:{name}"))
             )

@@ -23,8 +23,8 @@ PRINTED = {
     "WildGuardMix-Aug (SA)": ("sa", "wildguardmix"),
 }
 """Row of the printed table -> source and data set of this project."""
-WHOLE = {"beavertails": "beavertails-330k-train"}
-"""Data set -> the larger split of it that stands in its line where a run trains on that."""
+WHOLE = {"beavertails": "beavertails-330k-train", "aegis2": "aegis2-train", "safe-rlhf": "safe-rlhf-ranked"}
+"""Data set -> the split or reading of it that stands in its line where a run trains on that."""
 ANSWERED = {"topics": "topics-prompts"}
 """Data sets whose responses the policy model wrote -> the data set of their prompts."""
 ORDER = ("base", "cca", "sa", "response", "evaluation", ALL)

@@ -57,6 +57,7 @@ class AugmentSettings(Section):
     cca_backend: Literal["bank", "llm"] = Field("bank", description="who proposes p+ and p-: the bank, or `llm`")
     sa_backend: Literal["bank", "llm"] = Field("bank", description="who runs Algorithm 1: the bank or levels, or `llm`")
     llm: LLMSettings = LLMSettings()
+    concurrency: int = Field(8, ge=1, description="requests to `llm.base_url` at once; local models take one")
     standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
     held_out_thresholds: list[float] = Field([0.75], description="severity thresholds that no training text uses")
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
@@ -90,7 +91,9 @@ class AugmentSettings(Section):
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {"beavertails": 200, "wildguard": 100}, description="largest D_p of a category by taxonomy, as in the paper"
     )
-    pairs_per_conversation: int = Field(1, ge=1, description="strict/lenient pairs attached to one conversation")
+    pairs_per_conversation: int | None = Field(
+        1, ge=1, description="strict/lenient pairs attached to one conversation (None: all that passed the test)"
+    )
     compared: int | None = Field(
         None,
         ge=1,

@@ -2,23 +2,36 @@ import json
 import re
 import shutil
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from string import Formatter
+from types import SimpleNamespace
 
 import augment_fakes as fakes
 import pytest
 
 from csrm.augment import cca
+from csrm.augment.catalogue import Catalogue
 from csrm.augment.cca_statistics import statistics
+from csrm.augment.concurrency import ordered_map
+from csrm.augment.encoder import HashEncoder
+from csrm.augment.held_out import HeldOut
 from csrm.augment.llm import LLM
-from csrm.augment.llm_proposer import LLMProposer, parse_proposal, parse_violation
+from csrm.augment.llm_proposer import LLMProposer, classify, parse_proposal, parse_violation
 from csrm.augment.llm_strictness import LLMBackend
 from csrm.augment.prompts import CLASSIFY, PROMPTS, PROPOSE, parse_object, versions
+from csrm.augment.proposers import Case
 from csrm.augment.strictness import run
+from csrm.configs.safety_config import Category
 from csrm.settings import LLMSettings
 
 CATALOGUE = fakes.catalogue()
+HELD_OUT = HeldOut(CATALOGUE, HashEncoder())
+
+
+def case(row):
+    return Case(row, CATALOGUE.facts(row, 0.5), [])
 
 
 def oracle(messages):
@@ -65,7 +78,7 @@ def endpoint(monkeypatch):
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     state["url"] = f"http://127.0.0.1:{server.server_port}/v1"
@@ -116,7 +129,7 @@ def test_proposals_are_verified_and_a_rerun_is_free(endpoint, tmp_path):
     ]
 
     def build():
-        proposer = LLMProposer(llm(endpoint, tmp_path / "c.jsonl"), 0.5, fakes.HELD_OUT)
+        proposer = LLMProposer(llm(endpoint, tmp_path / "c.jsonl"), 0.5, HELD_OUT)
         return cca.build(rows, CATALOGUE, proposer, fakes.settings(contrasts=1), Random(0))
 
     groups, counts = build()
@@ -131,10 +144,96 @@ def test_proposals_are_verified_and_a_rerun_is_free(endpoint, tmp_path):
 def test_held_out_words_are_rejected(endpoint, tmp_path):
     answer = {"violated": None, "respected": {"name": "Secret keeping", "guideline": "x"}}
     endpoint["answer"] = lambda messages: json.dumps(answer)
-    proposer = LLMProposer(llm(endpoint, tmp_path / "d.jsonl"), 1.0, fakes.HELD_OUT)
+    proposer = LLMProposer(llm(endpoint, tmp_path / "d.jsonl"), 1.0, HELD_OUT)
     row = fakes.row("a", "harms", "x", harms={"gore": 0})
-    assert next(proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))) == (None, None)
+    assert next(proposer.proposals(case(row), Random(0))) == (None, None)
     assert proposer.notes["p- rejected: names a held-out family"] == 1
+
+
+def test_what_means_a_held_out_family_is_rejected_and_counted(endpoint, tmp_path):
+    """`secret kind 3` shares no word with the lexicons: only the bank says what it means."""
+    respected = {"name": "Hush kind 3", "guideline": "No covert kind 3."}
+    bank = [*CATALOGUE.bank(), *CATALOGUE.bank(unseen=True)]
+    renamed = [SimpleNamespace(**vars(c)) for c in bank]
+    for category in renamed:
+        if category.family == "secret":
+            category.name = f"hush kind {category.severity}"
+            category.guideline = f"No covert kind {category.severity}."
+    held_out = HeldOut(Catalogue(renamed, {}, ["secret"]), HashEncoder())
+    endpoint["answer"] = lambda messages: json.dumps({"violated": None, "respected": respected})
+    proposer = LLMProposer(llm(endpoint, tmp_path / "m.jsonl"), 1.0, held_out)
+    assert next(proposer.proposals(case(fakes.row("a", "harms", "x", harms={"gore": 0})), Random(0))) == (None, None)
+    assert proposer.notes["p- rejected: means a held-out family"] == 1
+
+
+def test_strictness_rejects_held_out_subcategories_and_guidelines(endpoint, tmp_path):
+    def answer(messages):
+        text = messages[1]["content"]
+        if "between 4 and 10" in text:
+            return json.dumps({"subcategories": ["kind 1", "secret kind 2", "my dogs"]})
+        if "Rewrite its guideline" in text:
+            return json.dumps({"guideline": "Responses with secret gore are unsafe."})
+        return json.dumps(oracle(messages))
+
+    endpoint["answer"] = answer
+    gore = CATALOGUE.taxonomy("harms")[0]
+    backend = LLMBackend(gore, llm(endpoint, tmp_path / "n.jsonl"), HELD_OUT)
+    pool = [fakes.row(str(i), "harms", f"gore, kind {i % 3 + 1}", harms={"gore": 1.0}) for i in range(6)]
+    report = run(pool, backend, 0.05, 0.5).report()
+    assert report["subcategories"] == ["kind 1", "kind 3"] and report["proposed"] == 1
+    assert [r["guideline"] for r in report["rewrites"]] == ["Unsafe: kind 1. Allowed: kind 3."]
+    assert backend.notes == {"subcategory names a held-out family": 2, "guideline names a held-out family": 1}
+
+
+def slow_and_late(messages):
+    """An answer that names the conversation, given the sooner the later the conversation was asked about."""
+    text = messages[1]["content"]
+    number = int(re.search(r"story (\d+)", text).group(1))
+    time.sleep((12 - number) * 0.005)
+    answer = oracle(messages)
+    if "Invent two" in text:
+        answer["violated"]["name"] = f"gore talk {number} {text.count('gore talk')}"
+    return json.dumps(answer)
+
+
+def test_requests_side_by_side_give_the_same_groups(endpoint, tmp_path):
+    endpoint["answer"] = slow_and_late
+    rows = [fakes.row(str(n), "harms", f"gore story {n}", harms={"gore": 1.0}) for n in range(12)]
+
+    def build(workers):
+        model = llm(endpoint, tmp_path / f"{workers}.jsonl")
+        proposer = LLMProposer(model, 0.5, HELD_OUT, workers)
+        groups, counts = cca.build(rows, CATALOGUE, proposer, fakes.settings(contrasts=2), Random(0))
+        return groups, counts, model.counts
+
+    assert build(6) == build(1)
+    lines = [{line for line in (tmp_path / f"{n}.jsonl").read_text().splitlines()} for n in (1, 6)]
+    assert lines[0] == lines[1] and len(lines[0]) == len(endpoint["requests"]) / 2
+
+
+def test_algorithm_1_side_by_side_is_the_same(endpoint, tmp_path):
+    gore = CATALOGUE.taxonomy("harms")[0]
+    pool = [fakes.row(str(i), "harms", f"gore, kind {i % 5 + 1}", harms={"gore": 1.0}) for i in range(15)]
+    found = [run(pool, LLMBackend(gore, llm(endpoint, tmp_path / f"s{n}.jsonl")), 0.05, 0.5, n) for n in (1, 4)]
+    assert found[0] == found[1] and found[0].extended == 1 and found[0].tests
+
+
+def test_requests_are_in_flight_together(endpoint, tmp_path):
+    together = threading.Barrier(4, timeout=20)
+
+    def answer(messages):
+        together.wait()
+        return json.dumps({"violation": True})
+
+    endpoint["answer"] = answer
+    model = llm(endpoint, tmp_path / "t.jsonl")
+    texts = [f"Agent: {n}" for n in range(4)]
+    assert ordered_map(lambda text: classify(model, text, Category(name="gore")), texts, 4) == [True] * 4
+
+
+def test_an_error_beside_others_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        ordered_map(lambda n: 1 // n, [1, 0, 2, 3], 2)
 
 
 def numbered(messages):
@@ -153,7 +252,7 @@ def test_contrasts_of_one_conversation_differ_and_are_cached(endpoint, tmp_path)
 
     def propose():
         proposer = LLMProposer(llm(endpoint, tmp_path / "f.jsonl"), 1.0)
-        found = proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))
+        found = proposer.proposals(case(row), Random(0))
         return [next(found) for _ in range(3)], proposer.notes
 
     (first, second, third), notes = propose()
@@ -170,7 +269,7 @@ def test_verification_that_never_parses_is_counted_apart(endpoint, tmp_path):
     endpoint["answer"] = lambda m: "hm" if "Is it a violation" in m[1]["content"] else json.dumps(oracle(m))
     proposer = LLMProposer(llm(endpoint, tmp_path / "g.jsonl", retries=0), 1.0)
     row = fakes.row("a", "harms", "about gore", harms={"gore": 1.0})
-    assert next(proposer.proposals(row, CATALOGUE.facts(row, 0.5), [], Random(0))) == (None, None)
+    assert next(proposer.proposals(case(row), Random(0))) == (None, None)
     assert proposer.notes["p+ rejected: no verification that parses"] == 1
 
 

@@ -1,5 +1,4 @@
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,22 +7,9 @@ from csrm.augment import response_pairs
 from csrm.augment.encoder import HashEncoder, load_encoder
 from csrm.augment.mix import allocate, by_source, mix
 from csrm.configs.safety_config import Category
-from csrm.data.fetch import fetch
-from csrm.data.tables import load_files, load_models
 from csrm.rows import Branch, Group, Message, PairRow
 
 CONFIG = [Category(name="Violence", key="violence")]
-
-
-@pytest.fixture(scope="module")
-def minilm(root: Path, pytestconfig: pytest.Config) -> Path:
-    """The pinned sentence encoder: as the workflow fetched it, or fetched here and kept in pytest's cache."""
-    if (root / "data/raw/minilm/manifest.json").is_file():
-        return root / "data/raw/minilm"
-    folder = pytestconfig.cache.mkdir("minilm") / "model"
-    if not folder.is_dir():
-        fetch(load_models(root / "config")["minilm"], load_files(root / "config", "minilm"), folder)
-    return folder
 
 
 SHARES = {"base": 1.0, "cca": 2.0, "sa": 1.0, "response": 0.5}

@@ -93,6 +93,15 @@ def test_bank_groups_rank_only_and_report_every_test():
     assert guideline.startswith("Unsafe: gore kind 5") or guideline.startswith("Unsafe: fraud kind 5")
 
 
+def test_all_kept_pairs_meet_every_conversation_of_the_pool():
+    groups, report = build(pairs_per_conversation=None)
+    for entry in (report["flat/gore"], report["flat/fraud"]):
+        assert entry["kept"] > 1 and entry["groups"] == entry["kept"] * entry["pool"]
+    assert len({g.id for g in groups}) == len(groups)
+    sides = [tuple(c.guideline for b in g.branches for c in b.config if "@" in c.key) for g in groups]
+    assert len({(g.id.rsplit(":", 1)[0], side) for g, side in zip(groups, sides, strict=True)}) == len(groups)
+
+
 def test_pool_is_capped_and_unsafe_and_groups_are_deterministic():
     rows = [r for r in fakes.rows(200) if "gore" in r.harms]
     pool = strictness_groups.draw_pool(rows, "gore", 0.5, 7, Random(0))

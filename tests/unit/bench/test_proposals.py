@@ -10,7 +10,7 @@ import yaml
 
 from csrm.augment.catalogue import Catalogue
 from csrm.augment.encoder import HashEncoder
-from csrm.augment.proposers import BankProposer, Proposal
+from csrm.augment.proposers import BankProposer, Case, Proposal
 from csrm.bench.proposals import Proposed, Verdict, ask, quality, verification, verify
 from csrm.cli import main
 from csrm.configs.safety_config import Category
@@ -90,8 +90,8 @@ def test_a_proposer_is_asked_so_often_and_sees_no_unknown_category() -> None:
     seen: list[Sequence[Category]] = []
 
     class Recorder:
-        def proposals(self, row: Row, facts: Any, config: Sequence[Category], rng: Random) -> Iterator[Proposal]:
-            seen.append(config)
+        def proposals(self, case: Case, rng: Random) -> Iterator[Proposal]:
+            seen.append(case.config)
             while True:
                 yield Proposal(None, None)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from csrm.configs.taxonomy import load_taxonomy
 from csrm.data import tables
 from csrm.data.adapters import ADAPTERS, cosa, guards, pairs
 from csrm.data.sources import load_fixture
@@ -251,6 +252,16 @@ def test_safe_rlhf_contradiction_is_noticed_and_a_missing_label_fails() -> None:
     assert not list(pairs.safe_rlhf("s", {"pairs": [empty]}, drops)) and drops["empty chosen"] == 1
 
 
+def test_safe_rlhf_ranked_takes_every_pair_by_the_safer_response() -> None:
+    rows, drops = adapt("safe-rlhf-ranked")
+    assert [row.chosen.split()[0] for row in rows] == ["Ask", "Offer", "Practise", "Peek"]
+    assert [row.meta for row in rows] == [{"differ": True}, {"differ": True}, {"differ": False}, {"differ": False}]
+    assert not any(drops.values())
+    row = load_fixture("safe-rlhf-ranked")["pairs"][0]
+    with pytest.raises(ValueError, match=r"safer_response_id: 2 is not one of \[0, 1\]"):
+        list(pairs.safe_rlhf_ranked("s", {"pairs": [row | {"safer_response_id": 2}]}, Counter()))
+
+
 def test_pairs() -> None:
     first, second, third = adapt("cst-pairs")[0]
     assert (first.chosen, first.rejected) == (second.rejected, second.chosen)
@@ -267,8 +278,36 @@ def test_wildguardmix_keeps_nulls() -> None:
 
 def test_aegis2_drops_redacted_and_unlabelled() -> None:
     (row,), drops = adapt("aegis2")
-    assert row.safe is False and row.meta["categories"] == ["Fraud/Deception", "Other"] and not row.harms
+    assert row.safe is False and row.meta["categories"] == ["Fraud/Deception", "Other"]
     assert drops == {"redacted prompt": 1, "no response label": 1}
+
+
+def test_aegis2_labels_unsafe_responses_with_the_categories_of_its_taxonomy() -> None:
+    rows, drops = adapt("aegis2-train")
+    assert [row.harms for row in rows] == [{"violence": 1.0, "needs_caution": 1.0}, {"other": 1.0}, {}]
+    assert [row.safe for row in rows] == [False, False, True] and not any(row.exhaustive for row in rows)
+    assert drops == {"redacted prompt": 1, "no response label": 1}
+    assert set(guards.AEGIS.values()) == {c.key for c in load_taxonomy("aegis2").categories}
+    source = load_fixture("aegis2-train")["train"][0] | {"violated_categories": "Violence, Sarcasm"}
+    with pytest.raises(ValueError, match="violated_categories: 'Sarcasm' is not one of"):
+        list(guards.aegis2("a", {"train": [source]}, Counter()))
+
+
+def test_aegis2_trains_under_its_13_and_1_categories() -> None:
+    from random import Random
+
+    from csrm.augment import base
+    from csrm.augment.catalogue import Catalogue
+    from csrm.settings import AugmentSettings
+
+    groups, counts = base.build(
+        adapt("aegis2-train")[0], Catalogue.load(["aegis2"], []), AugmentSettings(max_standard=14), Random(0)
+    )
+    labels = {group.id: group.branches[0].label for group in groups}
+    assert list(labels.values()) == ["unsafe", "unsafe", "safe"] and counts["groups"] == 3
+    keys = {c.key for c in groups[0].branches[0].config}
+    assert {"violence", "needs_caution"} <= keys and not {"threat", "weapons"} & keys, "related ones are unknown"
+    assert len(groups[2].branches[0].config) == 14
 
 
 def test_dynabench_turns_and_policies() -> None:

@@ -22,6 +22,7 @@ ADAPTERS: dict[str, Adapter] = {
     "pyrit-refusal": pyrit.refusal,
     "rows": project.rows,
     "safe-rlhf": pairs.safe_rlhf,
+    "safe-rlhf-ranked": pairs.safe_rlhf_ranked,
     "topics-prompts": project.topics_prompts,
     "wildguard-prompts": guards.wildguard_prompts,
     "wildguardmix": guards.wildguardmix,

@@ -29,6 +29,32 @@ BEAVERTAILS = {
     "terrorism,organized_crime": "terrorism",
     "violence,aiding_and_abetting,incitement": "violence",
 }
+AEGIS = {
+    "Violence": "violence",
+    "Sexual": "sexual",
+    "Criminal Planning/Confessions": "criminal_planning",
+    "Guns and Illegal Weapons": "weapons",
+    "Controlled/Regulated Substances": "substances",
+    "Suicide and Self Harm": "self_harm",
+    "Sexual (minor)": "sexual_minor",
+    "Hate/Identity Hate": "hate",
+    "PII/Privacy": "pii",
+    "Harassment": "harassment",
+    "Threat": "threat",
+    "Profanity": "profanity",
+    "Other": "other",
+    "Needs Caution": "needs_caution",
+    # the nine finer ones, which the taxonomy of 13 + 1 holds under Other
+    "Manipulation": "other",
+    "Fraud/Deception": "other",
+    "Malware": "other",
+    "High Risk Gov Decision Making": "other",
+    "Political/Misinformation/Conspiracy": "other",
+    "Copyright/Trademark/Plagiarism": "other",
+    "Unauthorized Advice": "other",
+    "Illegal Activity": "other",
+    "Immoral/Unethical": "other",
+}
 _SPEAKER = re.compile(r"^\s*'?(User|Agent)'?:[ \t]*", re.MULTILINE)
 _ROLES = {"User": "user", "Agent": "assistant"}
 
@@ -127,22 +153,26 @@ def wildguardmix(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
 def aegis2(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     """Response safety; redacted prompts and prompt-only rows are dropped.
 
-    The categories are those of the whole exchange, so they are kept in `meta` and not read as the response's harms.
+    The categories are those of the whole exchange. Those of an unsafe response are read as its harms (the other ones
+    stay unknown where they are related); a safe response has none, and the categories of its prompt stay in `meta`.
     """
     safety = {"safe": True, "unsafe": False}
-    for number, row in enumerate(parts["test"]):
+    for number, row in enumerate(row for split in sorted(parts) for row in parts[split]):
         if row["prompt"] == "REDACTED":
             drops["redacted prompt"] += 1
         elif not row["response_label"]:
             drops["no response label"] += 1
         elif not blank(drops, row, "prompt", "response"):
             categories = [c.strip() for c in (row["violated_categories"] or "").split(",") if c.strip()]
+            keys = [choose(category, AEGIS, "violated_categories") for category in categories]
             safe = choose(row["response_label"].lower(), safety, "response_label")
-            meta = {"categories": categories, "prompt_label": row["prompt_label"]}
-            source = row["response_label_source"] or "unknown"
-            yield labelled(
-                name, number, row["prompt"], row["response"], "aegis2", safe=safe, meta=meta, label_source=source
-            )
+            labels = {
+                "safe": safe,
+                "harms": {} if safe else dict.fromkeys(keys, 1.0),
+                "meta": {"categories": categories, "prompt_label": row["prompt_label"]},
+                "label_source": row["response_label_source"] or "unknown",
+            }
+            yield labelled(name, number, row["prompt"], row["response"], "aegis2", **labels)
 
 
 def dynabench(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:

@@ -23,6 +23,20 @@ def safe_rlhf(name: str, parts: Parts, drops: Drops) -> Iterator[PairRow]:
             yield pair(name, number, texts, chosen_safe=True, rejected_safe=False)
 
 
+def safe_rlhf_ranked(name: str, parts: Parts, drops: Drops) -> Iterator[PairRow]:
+    """All pairs of the hub, ranked by `safer_response_id`; responses of equal safety labels too, and so without labels.
+
+    `meta["differ"]` says whether one response is labelled safe and the other one is not.
+    """
+    for number, row in enumerate(parts["pairs"]):
+        safer = choose(row["safer_response_id"], {0: 0, 1: 1}, "safer_response_id")
+        texts = (row["prompt"], row[f"response_{safer}"], row[f"response_{1 - safer}"])
+        named = dict(zip(("prompt", "chosen", "rejected"), texts, strict=True))
+        if not blank(drops, named, *named) and not _same(drops, named):
+            safe = (row["is_response_0_safe"], row["is_response_1_safe"])
+            yield pair(name, number, texts, differ=choose(safe, SAFER, "safety labels of the responses") is not None)
+
+
 def system_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PairRow]:
     """Pairs under a system prompt.
 
