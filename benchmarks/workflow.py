@@ -3,8 +3,8 @@
     python benchmarks/workflow.py                                             # of the demo, once it has run
     python benchmarks/workflow.py --config scale=smoke --finished FOLDER      # of smoke, in a clone where that has run
 
-Commands are compared with an idle run of an empty Snakefile, hashes of an unchanged file with its md5. CPU time hardly
-depends on what else the machine does; wall time does, and is printed beside it, never asserted.
+Commands are compared with an idle run of a Snakefile of as many jobs that do nothing, hashes of an unchanged file with
+its md5. CPU time hardly depends on what else the machine does; wall time does, and is printed beside it, not asserted.
 """
 
 import argparse
@@ -28,7 +28,12 @@ from csrm.remembered import TICK, remembered_digest
 ROOT = Path(__file__).parents[1]
 IDLE = "Nothing to be done"
 PLAN = ("config", "rules", "src", "workflow")  # what a dry run reads
-EMPTY, MD5 = "an empty Snakefile", "md5 of the file"
+EMPTY, JOBS, MD5 = "an empty Snakefile", "as many jobs that do nothing", "md5 of the file"
+NOTHING = """rule all:
+    input: expand("{{n}}.done", n=range({count}))
+rule nothing:
+    output: touch("{{n}}.done")
+"""
 
 
 class Cost(NamedTuple):
@@ -75,17 +80,27 @@ def table(found: Mapping[str, Cost], reference: str) -> list[str]:
     ]
 
 
-def commands(finished: Path, config: list[str], scratch: Path) -> dict[str, Callable[[], Cost]]:
-    """`csrm --help`, a dry run where nothing is made, and idle runs of a finished workflow and an empty one."""
-    empty, plan = scratch / "empty", scratch / "plan"
-    (empty / "workflow").mkdir(parents=True)
-    (empty / "workflow" / "Snakefile").touch()
+def commands(finished: Path, config: list[str], scratch: Path, jobs: int) -> dict[str, Callable[[], Cost]]:
+    """`csrm --help`, a dry run where nothing is made, and idle runs of a finished workflow and of what costs nothing.
+
+    Args:
+        finished: folder where the workflow has run.
+        config: Snakemake's overrides of that run.
+        scratch: an empty folder.
+        jobs: number of jobs of that run.
+    """
+    empty, nothing, plan = scratch / "empty", scratch / "nothing", scratch / "plan"
+    for folder, text in ((empty, ""), (nothing, NOTHING.format(count=jobs))):
+        (folder / "workflow").mkdir(parents=True)
+        (folder / "workflow" / "Snakefile").write_text(text, encoding="utf-8")
     for name in PLAN:
         shutil.copytree(ROOT / name, plan / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "data.dvc", plan)
     idle, options = ["snakemake", "--cores", "1"], ["--config", *config] * bool(config)
+    command(idle, nothing)
     return {
         EMPTY: lambda: command(idle, empty, IDLE),
+        JOBS: lambda: command(idle, nothing, IDLE),
         "`csrm --help`": lambda: command(["csrm", "--help"], plan, "usage"),
         "dry run, nothing made": lambda: command([*idle, "--dry-run", *options], plan, "Job stats"),
         "idle run, all made": lambda: command([*idle, *options], finished, IDLE),
@@ -128,14 +143,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, default=10**9, help="bytes of the hashed file")
     options = parser.parse_args()
+    finished = options.finished.absolute()
+    users, count = torch_users(finished / "results")
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     print(f"medians of {options.repeats} interleaved repetitions; load {load:.1f} a core at the start\n")
     print("| what | wall s | CPU s | x wall | x CPU |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        ways = commands(options.finished.absolute(), options.config, Path(folder))
-        print("\n".join(table(medians(ways, options.repeats), EMPTY)))
+        ways = commands(finished, options.config, Path(folder), count)
+        print("\n".join(table(medians(ways, options.repeats), JOBS)))
         print("\n".join(table(medians(hashes(options.size, Path(folder)), options.repeats), MD5)))
-    users, count = torch_users(options.finished / "results")
     print(f"\nof {count} commands of the finished run these imported torch: {dict(sorted(users.items()))}")
 
 

@@ -53,8 +53,9 @@ def test_the_unchanged_file_is_not_read(benchmark: ModuleType, tmp_path: Path, m
 
 
 def test_commands_need_no_more_than_they_copy(benchmark: ModuleType, tmp_path: Path) -> None:
-    ways = benchmark.commands(tmp_path / "finished", ["scale=smoke"], tmp_path / "scratch")
-    found = {name: ways[name]() for name in (benchmark.EMPTY, "`csrm --help`", "dry run, nothing made")}
+    ways = benchmark.commands(tmp_path / "finished", ["scale=smoke"], tmp_path / "scratch", 3)
+    assert len(list((tmp_path / "scratch" / "nothing").glob("*.done"))) == 3
+    found = {name: ways[name]() for name in (benchmark.EMPTY, benchmark.JOBS, "`csrm --help`", "dry run, nothing made")}
     assert all(min(cost) > 0 for cost in found.values())
 
 

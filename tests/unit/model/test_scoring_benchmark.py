@@ -26,6 +26,9 @@ def test_every_case_is_measured_and_equal(benchmark: ModuleType) -> None:
     with torch.inference_mode():
         for case in benchmark.cases(0.02, 0):
             cells = benchmark.measure(plain, twin, case, 1).split(" | ")
+            assert len(cells) == len(benchmark.COLUMNS)
+            assert float(cells[8]) / float(cells[9]) == pytest.approx(float(cells[7]), rel=0.01)
+            assert float(cells[11]) * float(cells[7]) == pytest.approx(float(cells[10]), abs=0.02 * float(cells[7]))
             assert int(cells[2]) == sum(map(len, case.sequences)) > int(cells[3]) and float(cells[7]) > 1
 
 
@@ -45,3 +48,12 @@ def test_operations_are_counted_as_by_torch(benchmark: ModuleType) -> None:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         plain.model(torch.zeros(1, 50, dtype=torch.long))
     assert benchmark.flops(plain.config, 50, 50 * 50) == counter.get_total_flops()
+
+
+def test_other_number_formats_are_measured_too(benchmark: ModuleType) -> None:
+    plain = benchmark.build("tiny", None).to(torch.bfloat16)
+    twin = benchmark.copy_of(plain)
+    assert twin.dtype == torch.bfloat16
+    with torch.inference_mode():
+        cells = benchmark.measure(plain, twin, benchmark.cases(0.02, 0)[0], 1, speed=1e-3).split(" | ")
+    assert float(cells[11]) > 1, "faster than a million operations a second"
