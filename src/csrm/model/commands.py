@@ -108,6 +108,11 @@ def run_score(options: argparse.Namespace) -> None:
     check_folder(options.model)
     calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
     model = CSRM.open(options.model, settings, name=options.served)
+    if model.backend.describe().get("same_bits") is False:
+        print(
+            "csrm score: scores may differ in the last bits here with what is scored together",
+            file=sys.stderr,
+        )
     if options.cache_dir:
         model.keep_configs(options.cache_dir, options.cache_memory * 2**20)
     grid = model.score_many(conversations, configs, progress=True)

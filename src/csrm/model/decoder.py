@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from csrm.model.attention import NAME
-from csrm.model.path import LANES, ROWS, Along, Path, runs
+from csrm.model.path import LANES, PAGE, QUERIES, ROWS, Along, Path, runs
 from csrm.model.walk import Piece
 
 KNOWN = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"})
@@ -35,15 +35,28 @@ def can_walk(model: Any) -> bool:
 def same_bits(model: Any) -> bool:
     """Whether rows of this machine's products are the same bits however many there are: then scores are as well.
 
-    One layer's weights times `ROWS` random rows, by themselves and among others; milliseconds.
+    One layer's weights times `ROWS` random rows, by themselves and among others (the smallest weights among as many as
+    a pass has), and one attention product, of a token by itself and among others; tens of milliseconds.
     """
-    draw = torch.Generator().manual_seed(0)
     layer = model.get_decoder().layers[0]
-    for linear in (module for module in layer.modules() if isinstance(module, torch.nn.Linear)):
-        rows = torch.randn(25 * ROWS, linear.in_features, generator=draw).to(model.dtype)
-        if not torch.equal(linear(rows)[:ROWS], linear(rows[:ROWS])):
-            return False
-    return True
+    linears = [module for module in layer.modules() if isinstance(module, torch.nn.Linear)]
+    small = min(linears, key=lambda linear: linear.weight.numel())
+    return all(_same_rows(linear, 25) for linear in linears) and _same_rows(small, 512) and _same_attention(model)
+
+
+def _same_rows(linear: torch.nn.Linear, times: int) -> bool:
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(ROWS, linear.in_features, generator=draw).to(linear.weight.dtype)
+    return torch.equal(linear(rows.repeat(times, 1)), linear(rows).repeat(times, 1))
+
+
+def _same_attention(model: Any) -> bool:
+    config, weight, before = model.config, model.get_decoder().embed_tokens.weight, 2 * PAGE
+    draw, size = torch.Generator().manual_seed(0), _head_size(config)
+    path = Path(1, config.num_key_value_heads, size, before + QUERIES, weight)
+    path.states.copy_(torch.randn(path.states.shape, generator=draw))
+    queries = torch.randn(config.num_attention_heads, QUERIES, size, generator=draw).to(weight.dtype)
+    return torch.equal(path.attend(0, queries, before)[:1], path.attend(0, queries[:, :1], before))
 
 
 def token_bytes(model: Any) -> int:

@@ -11,6 +11,7 @@ import transformers
 from csrm.model.attention import use_grouped_attention
 from csrm.model.backends.local import TransformersBackend
 from csrm.model.decoder import KNOWN, can_walk, same_bits
+from csrm.model.path import Path
 from csrm.model.reward import safe_log_odds
 from csrm.model.verbalizer import Verbalizer
 
@@ -81,6 +82,20 @@ def test_equals_one_at_a_time(architecture: str, options: dict[str, Any]) -> Non
     assert backend.log_odds(given) == pytest.approx(expected, abs=1e-5)
     masked = dict(backend._masked([tuple(s) for s in given]))
     assert [masked[i] for i in range(len(given))] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [100, 1000])
+def test_products_whose_rows_depend_on_their_number_are_found(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("LlamaForCausalLM")
+    forward = torch.nn.Linear.forward
+    monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, x: forward(self, x) + 1e-3 * (len(x) > limit))
+    assert not same_bits(model)
+
+
+def test_attention_that_depends_on_the_number_of_tokens_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    attend = Path.attend
+    monkeypatch.setattr(Path, "attend", lambda *given: attend(*given) + 1e-3 * (given[2].shape[1] > 1))
+    assert not same_bits(model_of("LlamaForCausalLM"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -70,3 +70,12 @@ def test_a_name_beside_other_models_is_a_folder(own: Path) -> None:
 def test_a_hub_id_and_a_folder_pass(tiny_backbone: Path) -> None:
     check_folder("owner/name")
     check_folder(tiny_backbone)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_machine_on_which_company_changes_bits_is_told(
+    same: bool, own: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("csrm.model.backends.local.same_bits", lambda model: same)
+    assert main(["score", "--config", "policy.yaml", "--model", str(tiny_backbone), "own.jsonl"]) == 0
+    assert ("may differ in the last bits" in capsys.readouterr().err) != same
