@@ -40,7 +40,9 @@ def run_cca(options: argparse.Namespace) -> None:
 
     with _Job(options, statistics=True) as job:
         bank = job.bank() if job.settings.cca_backend == "bank" else None
-        groups, counts = cca.build(job.rows, job.catalogue, job.proposer(bank), job.settings, job.rng, job.progress)
+        groups, counts = cca.build(
+            job.augmented(), job.catalogue, job.proposer(bank), job.settings, job.rng, job.progress
+        )
         sizes = {} if bank is None else {"bank_categories": len(bank), "bank_families": len({c.family for c in bank})}
         found = {"backend": job.settings.cca_backend, **sizes, **statistics(counts)}
         job.write(groups, found)
@@ -53,7 +55,8 @@ def run_strictness(options: argparse.Namespace) -> None:
 
     with _Job(options, statistics=True) as job:
         workers = job.workers(job.settings.sa_backend)
-        groups, report = strictness_groups.build(job.rows, job.catalogue, job.backend, job.settings, job.rng, workers)
+        rows = job.augmented()
+        groups, report = strictness_groups.build(rows, job.catalogue, job.backend, job.settings, job.rng, workers)
         found = strictness_groups.statistics(report, job.settings)
         job.write(groups, {key: value for key, value in found.items() if key != "categories"})
         job.write_statistics(found)
@@ -117,6 +120,11 @@ class _Job:
 
     def __exit__(self, *error: Any) -> None:
         self._record.__exit__(*error)
+
+    def augmented(self) -> list[Any]:
+        """The rows that CCA and SA take."""
+        taxonomies = self.settings.augmented
+        return [row for row in self.rows if taxonomies is None or row.taxonomy in taxonomies]
 
     def progress(self, cases: Any) -> Any:
         """Conversations behind a progress bar."""

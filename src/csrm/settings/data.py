@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from csrm.settings.base import Section, Share
 
@@ -16,7 +16,8 @@ class DataSettings(Section):
     response_pairs: list[str] = Field([], description="data sets of response pairs (RM items) to train on")
     held_out: list[str] = Field(
         ["privacy", "self_harm", "gambling", "pets", "travel"],
-        description="families kept out of training: every prompt that a response violates one on, and their categories",
+        description="families, by key: every prompt that a response violates one on is kept out of training, and their "
+        "categories; words of theirs may stand in categories of other families",
     )
     exclude: list[str] | None = Field(
         None,
@@ -60,6 +61,9 @@ class AugmentSettings(Section):
     concurrency: int = Field(8, ge=1, description="requests to `llm.base_url` at once; local models take one")
     standard_threshold: Share = Field(0.5, description="severity from which a standard guideline calls it unsafe")
     held_out_thresholds: list[float] = Field([0.75], description="severity thresholds that no training text uses")
+    augmented: list[str] | None = Field(
+        None, description="taxonomies whose conversations CCA and SA augment (None: all that are trained on)"
+    )
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
@@ -100,10 +104,10 @@ class AugmentSettings(Section):
         description="conversations that bank and language model are compared on as proposers (None: left out)",
     )
 
-    @field_validator("pools")
-    @classmethod
-    def _known_taxonomies(cls, pools: dict[str, int]) -> dict[str, int]:
+    @model_validator(mode="after")
+    def _known_taxonomies(self) -> "AugmentSettings":
         known = sorted(path.stem for path in (Path(__file__).parents[1] / "configs" / "taxonomies").glob("*.yaml"))
-        if unknown := sorted(set(pools) - set(known)):
-            raise ValueError(f"augment.pools names taxonomies that do not exist: {unknown}; known: {known}")
-        return pools
+        for setting, names in (("pools", self.pools), ("augmented", self.augmented or [])):
+            if unknown := sorted(set(names) - set(known)):
+                raise ValueError(f"augment.{setting} names taxonomies that do not exist: {unknown}; known: {known}")
+        return self

@@ -56,6 +56,18 @@ def test_rows_become_groups_without_held_out_text(command, source, slices, tmp_p
         assert not {category.name, category.guideline} & names
 
 
+@pytest.mark.parametrize("command", ["cca", "strictness"])
+def test_only_the_named_taxonomies_are_augmented(command, slices, tmp_path):
+    made = {}
+    for names in (None, ["pyrit"], ["beavertails"]):
+        settings = AugmentSettings(dominance=0.1, augmented=names)
+        (tmp_path / "augment.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+        output = tmp_path / f"{names}.jsonl"
+        call(f"augment-{command}", *slices, "--rows", SMOKE, "--encoder", "hash", "--output", output)
+        made[str(names)] = output.read_bytes()
+    assert made["None"] == made["['pyrit']"] != made["['beavertails']"] == b""
+
+
 def test_bank_size_limits_what_cca_draws(slices, tmp_path):
     settings = AugmentSettings(bank_size=10)
     (tmp_path / "augment.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
