@@ -12,11 +12,13 @@ import numpy as np
 from csrm.bench.metrics import (
     STATISTICS,
     Array,
+    Estimate,
     Ints,
     Sample,
     bounded,
     estimate,
     prompt_weights,
+    sizes,
     undefined,
 )
 from csrm.files import read_json
@@ -193,24 +195,23 @@ def evaluate_calibration(
     """Brier score and smECE before and after each method, and what each threshold does, on a test sample.
 
     Differences are calibrated minus raw on the same resampled prompts: negative is better. smECE is resampled at most
-    `SMECE_RESAMPLES` times.
-
-    Raises:
-        ValueError: if the sample has no items of both classes.
+    `SMECE_RESAMPLES` times. A metric that has no value on the sample (smECE of a single class) is None with its reason.
     """
     weights = prompt_weights(sample.n_prompts, settings.bootstrap, np.random.default_rng(seed))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"raw": {}, **{name: {} for name in calibration["methods"]}}
     for metric, resamples in (("brier", settings.bootstrap), ("smece", SMECE_RESAMPLES)):
         if reason := undefined(sample, metric):
-            raise ValueError(f"{metric} has no value on this benchmark: {reason}")
+            for name in found:
+                found[name][metric] = _missing(sample, metric, reason, difference=name != "raw")
+            continue
         raw = _replicates(metric, sample, weights[:resamples])
-        found.setdefault("raw", {})[metric] = _estimate(raw, sample, settings.level)
+        found["raw"][metric] = _estimate(raw, sample, settings.level)
         for name, parameters in calibration["methods"].items():
             moved = sample._replace(s=METHODS[name].apply(sample.s, parameters))
             after = _replicates(metric, moved, weights[:resamples])
             one = _estimate(after, sample, settings.level)
             one["difference"] = _estimate(after - raw, sample, settings.level)
-            found.setdefault(name, {})[metric] = one
+            found[name][metric] = one
     return {
         "seed": seed,
         "level": settings.level,
@@ -230,6 +231,12 @@ def _replicates(metric: str, sample: Sample, weights: Array) -> Array:
 def _estimate(values: Array, sample: Sample, level: float) -> dict[str, Any]:
     prompts = len(set(sample.prompt.tolist()))
     return bounded(float(values[0]), values[1:], len(sample.y), prompts, level)._asdict()
+
+
+def _missing(sample: Sample, metric: str, reason: str, difference: bool) -> dict[str, Any]:
+    n, prompts = sizes(sample, metric)
+    none = Estimate(None, n=n, n_prompts=prompts, reason=reason)._asdict()
+    return {**none, "difference": dict(none)} if difference else none
 
 
 def _at(sample: Sample, fitted: Mapping[str, float], weights: Array, level: float) -> dict[str, Any]:

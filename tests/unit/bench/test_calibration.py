@@ -134,6 +134,28 @@ def test_calibration_helps_on_other_data():
     assert at["target_fpr"] == 0.1 and at["fpr"]["low"] <= 0.1 <= at["fpr"]["high"]
 
 
+@pytest.mark.parametrize(("label", "absent", "lost"), [(1, "unsafe", "fnr"), (0, "safe", "fpr")])
+def test_a_benchmark_of_one_class_has_no_smece_and_says_why(label, absent, lost):
+    fitted = calibration.calibrate(sample(*draw(seed=1)), [0.1])
+    s, y = draw(25, seed=2)
+    found = calibration.evaluate_calibration(sample(s, np.full_like(y, label)), fitted, SETTINGS, 0)
+    reason = f"single class: no {absent} items"
+    assert set(found["methods"]) == {"raw", *fitted["methods"]}
+    for name, metrics in found["methods"].items():
+        assert metrics["brier"]["value"] > 0 and metrics["brier"]["n"] == 25
+        assert metrics["smece"]["value"] is None and metrics["smece"]["reason"] == reason
+        assert name == "raw" or metrics["smece"]["difference"]["value"] is None
+    assert {k for k in ("fpr", "fnr") if found["thresholds"][0][k]["value"] is None} == {lost}
+
+
+def test_hard_test_scores_have_neither_metric():
+    fitted = calibration.calibrate(sample(*draw(seed=1)), [0.1])
+    s, y = draw(30, seed=2)
+    found = calibration.evaluate_calibration(sample(np.sign(s), y)._replace(hard=True), fitted, SETTINGS, 0)
+    missing = [metrics[name] for metrics in found["methods"].values() for name in ("brier", "smece")]
+    assert all(one["value"] is None and "hard labels" in one["reason"] for one in missing)
+
+
 def write(folder, name, seed):
     s, y = draw(120, seed=seed)
     messages = [Message(role="user", content="q"), Message(role="assistant", content="a")]
