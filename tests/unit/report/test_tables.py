@@ -188,6 +188,11 @@ def test_calibration_table():
     assert rows["temperature", ""].reason == "no solution" and rows["threshold", "fpr"].target_fpr == 0.1
     text, markdown = calibration.calibration_table([{**names, **found}])
     assert len(rows_of(text)) == 9 and "for FPR 0.1 | fpr | measured@demo |" in markdown
+    safe = evaluate_calibration(sample._replace(y=np.ones_like(sample.y)), fitted, SETTINGS, 0)
+    text, markdown = calibration.calibration_table([{**names, **safe}])
+    row = next(r for r in rows_of(text) if (r["step"], r["metric"]) == ("platt", "smece"))
+    assert row["value"] == row["difference"] == "" and row["reason"] == "single class: no unsafe items"
+    assert "| platt | smece | measured@demo | – |" in markdown
 
 
 def test_table3_table4_results_and_differences():
