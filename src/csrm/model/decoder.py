@@ -100,7 +100,7 @@ class Decoder:
     ) -> torch.Tensor:
         """The last layer at `rows`, and as many more as products need; (1, N or more, width)."""
         layer = self.body.layers[-1]
-        keys, values = _keys_values(layer, hidden, angles)
+        keys, values = keys_values(layer, hidden, angles)
         read = rows + [0] * (-len(rows) % ROWS if rows else ROWS)
 
         def verdicts(number: int, query: torch.Tensor, key: Any, value: Any, scaling: float) -> torch.Tensor:
@@ -111,7 +111,7 @@ class Decoder:
         return result
 
 
-def _keys_values(layer: Any, hidden: torch.Tensor, angles: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def keys_values(layer: Any, hidden: torch.Tensor, angles: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values of a layer for all tokens, each (1, key heads, T, size), as its own attention computes them."""
     attention = layer.self_attn
     normed = layer.input_layernorm(hidden)

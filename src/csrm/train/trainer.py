@@ -71,11 +71,12 @@ class CSRMTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW; with float32 masters when the weights themselves are bfloat16."""
+        """AdamW, fused; with float32 masters when the weights themselves are bfloat16."""
         if self.optimizer is None:
             network: Any = self.model if model is None else model
             trained = [p for p in network.parameters() if p.requires_grad]
-            kind = MasterAdamW if trained[0].dtype == torch.bfloat16 else torch.optim.AdamW
+            half = trained[0].dtype == torch.bfloat16
+            kind: Any = MasterAdamW if half else partial(torch.optim.AdamW, fused=True)
             self.optimizer = kind(trained, lr=self.args.learning_rate, betas=BETAS, weight_decay=self.args.weight_decay)
         return self.optimizer
 
@@ -160,7 +161,7 @@ def train(
     arguments = _arguments(settings, seed, scratch)
     set_seed(seed)  # adapters start at random
     model, _ = load_model(backbone, _weight_dtype(settings))
-    use_tree_attention(model)
+    use_tree_attention(model, 1 + max(max(example.tree.positions) for example in examples))
     model = trainable(model, settings)
     trainer = CSRMTrainer(
         verbalizer=verbalizer,

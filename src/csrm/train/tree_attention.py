@@ -6,120 +6,73 @@ Gradients are written out: what branches share is added up in float32.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+
+from csrm.train.tree_blocks import Block, blocks, blocks_of
 
 NAME = "csrm_tree"
 # Tokens of a block: small ones see few keys in vain, large ones are few products.
 ON_PROCESSOR, ON_ACCELERATOR = 128, 1024
 
 
-class Block(NamedTuple):
-    """Consecutive queries [start, stop), the ranges of keys they see, and who sees which (bool, queries x keys)."""
-
-    start: int
-    stop: int
-    ranges: list[tuple[int, int]]
-    seen: torch.Tensor
-
-
-def blocks(parents: Sequence[int], size: int) -> list[Block]:
-    """Cut a row of trees into blocks of `size` queries.
-
-    Args:
-        parents: of each token the one before it in its own sequence (-1: none); parents come before children.
-        size: queries of a block; the last one has fewer.
-    """
-    heads = list(range(len(parents)))  # the first token of the run of consecutive tokens that each one ends
-    for token, parent in enumerate(parents):
-        if parent == token - 1 and token:
-            heads[token] = heads[token - 1]
-    starts = range(0, len(parents), size)
-    return [_block(parents, heads, start, min(start + size, len(parents))) for start in starts]
-
-
-def _block(parents: Sequence[int], heads: Sequence[int], start: int, stop: int) -> Block:
-    """The block of queries [start, stop)."""
-    runs = [start, *(t for t in range(start + 1, stop) if parents[t] != t - 1), stop]
-    paths = [_path(parents, heads, first, start) for first in runs[:-1]]
-    needed = torch.zeros(stop, dtype=torch.bool)
-    needed[start:] = True
-    for first, last in (piece for path in paths for piece in path):
-        needed[first:last] = True
-    columns = needed.cumsum(0) - 1
-    seen = torch.zeros(stop - start, int(columns[-1]) + 1, dtype=torch.bool)
-    for first, last, path in zip(runs, runs[1:], paths, strict=False):
-        for low, high in path:
-            seen[first - start : last - start, columns[low] : columns[high - 1] + 1] = True
-        own = columns[first]
-        seen[first - start : last - start, own : own + last - first] = (
-            torch.ones(last - first, last - first).tril().bool()
-        )
-    return Block(start, stop, _ranges(needed), seen)
-
-
-def _path(parents: Sequence[int], heads: Sequence[int], token: int, cut: int) -> list[tuple[int, int]]:
-    """The ancestors of a token as ranges, none of which crosses `cut`."""
-    found, parent = [], parents[token]
-    while parent >= 0:
-        first, last = heads[parent], parent + 1
-        found += [(first, cut), (cut, last)] if first < cut < last else [(first, last)]
-        parent = parents[first]
-    return found
-
-
-def _ranges(needed: torch.Tensor) -> list[tuple[int, int]]:
-    """Ranges of consecutive True values."""
-    edges = torch.diff(needed.int(), prepend=torch.zeros(1, dtype=torch.int), append=torch.zeros(1, dtype=torch.int))
-    return list(zip((edges == 1).nonzero().flatten().tolist(), (edges == -1).nonzero().flatten().tolist(), strict=True))
-
-
 class TreeAttention:
-    """What every layer's attention does with one row.
+    """What a layer's attention does with one row.
 
     Args:
-        parents: see `blocks`.
-        like: a tensor of the model's number format, on its device.
+        row: blocks of all queries, in order.
+        device: where the model is.
     """
 
-    def __init__(self, parents: Sequence[int], like: torch.Tensor) -> None:
-        size = ON_PROCESSOR if like.device.type == "cpu" else ON_ACCELERATOR
-        self.blocks = blocks(parents, size)
+    def __init__(self, row: list[Block], device: torch.device) -> None:
+        self.row = row
+        self.device = device
         self.masks: dict[torch.dtype, list[torch.Tensor]] = {}
-        self.device = like.device
 
     def __call__(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
-        """Attention of every token to its ancestors and itself.
+        """Attention of every query to its ancestors and itself.
 
         Args:
-            query: (1, H, T, d).
+            query: (1, H, Q, d), the queries of the blocks.
             key: (1, K, T, d), where K divides H.
             value: (1, K, T, d).
             scaling: factor of the scores.
 
         Returns:
-            Tensor (1, T, H, d).
+            Tensor (1, Q, H, d).
         """
-        masks = self._masks(value.dtype)
         attend: Any = _Attend.apply
-        mixed: torch.Tensor = attend(
-            query[0].to(value.dtype), key[0].to(value.dtype), value[0], scaling, self.blocks, masks
-        )
+        scaled, keys = (query[0] * scaling).to(value.dtype), key[0].to(value.dtype)
+        mixed: torch.Tensor = attend(scaled, keys, value[0], self.row, self._masks(value.dtype))
         return mixed[None]
 
     def _masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
-        """0 where a key is seen and -inf elsewhere, of each block."""
+        """0 where a key is seen and -inf elsewhere, of each block's keys that not every query sees."""
         if dtype not in self.masks:
-            seen = (block.seen.to(self.device) for block in self.blocks)
+            partly = (block.seen[:, block.common :].to(self.device) for block in self.row)
             self.masks[dtype] = [
-                torch.zeros(s.shape, dtype=dtype, device=s.device).masked_fill_(~s, -torch.inf) for s in seen
+                torch.zeros(s.shape, dtype=dtype, device=s.device).masked_fill_(~s, -torch.inf) for s in partly
             ]
         return self.masks[dtype]
 
 
+def attention_of_row(parents: Sequence[int], device: torch.device) -> TreeAttention:
+    """Attention of every token of a row; see `blocks`."""
+    return TreeAttention(blocks(parents, _size(device)), device)
+
+
+def attention_of_tokens(tokens: Sequence[int], parents: Sequence[int], device: torch.device) -> TreeAttention:
+    """Attention of some tokens of a row, which seldom lie beside each other: blocks of them are smaller."""
+    return TreeAttention(blocks_of(tokens, parents, max(1, _size(device) // 16)), device)
+
+
+def _size(device: torch.device) -> int:
+    return ON_PROCESSOR if device.type == "cpu" else ON_ACCELERATOR
+
+
 class _Attend(torch.autograd.Function):
-    """softmax(q k^T scaling + mask) v of each block; the backward pass computes the softmax again."""
+    """softmax(q k^T + mask) v of each block; the backward pass computes the softmax again."""
 
     @staticmethod
     def forward(
@@ -127,18 +80,17 @@ class _Attend(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        scaling: float,
         row: list[Block],
         masks: list[torch.Tensor],
     ) -> torch.Tensor:
-        """Query (H, T, d), key and value (K, T, d) -> (T, H, d)."""
+        """Query (H, Q, d), scaled; key and value (K, T, d) -> (Q, H, d)."""
         mixed = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
         with torch.autocast(query.device.type, enabled=False):
             for block, mask in zip(row, masks, strict=True):
-                weights = _weights(_queries(query, block, len(key)), _keys(key, block), scaling, mask)
+                weights = _weights(_queries(query, block, len(key)), _keys(key, block), block, mask)
                 mixed[block.start : block.stop] = _tokens(torch.bmm(weights, _keys(value, block)), block)
         ctx.save_for_backward(query, key, value)
-        ctx.scaling, ctx.row, ctx.masks = scaling, row, masks
+        ctx.row, ctx.masks = row, masks
         return mixed
 
     @staticmethod
@@ -150,21 +102,20 @@ class _Attend(torch.autograd.Function):
         of_key, of_value = (torch.zeros(x.shape, dtype=torch.float32, device=x.device) for x in (key, value))
         for block, mask in zip(ctx.row, ctx.masks, strict=True):
             queries, keys, values = _queries(query, block, len(key)), _keys(key, block), _keys(value, block)
-            weights = _weights(queries, keys, ctx.scaling, mask)
+            weights = _weights(queries, keys, block, mask)
             of_block = _queries(of_mixed, block, len(key))
             _add(of_value, torch.bmm(weights.transpose(1, 2), of_block), block)
             of_weights = torch.bmm(of_block, values.transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype) * ctx.scaling
+            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             _add(of_key, torch.bmm(of_scores.transpose(1, 2), queries), block)
-            of_queries = torch.bmm(of_scores, keys).view(len(query), -1, query.shape[2])
-            of_query[:, block.start : block.stop] = of_queries
-        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None, None
+            of_query[:, block.start : block.stop] = torch.bmm(of_scores, keys).view(len(query), -1, query.shape[2])
+        return of_query, of_key.to(key.dtype), of_value.to(value.dtype), None, None
 
 
-def _weights(queries: torch.Tensor, keys: torch.Tensor, scaling: float, mask: torch.Tensor) -> torch.Tensor:
+def _weights(queries: torch.Tensor, keys: torch.Tensor, block: Block, mask: torch.Tensor) -> torch.Tensor:
     """Attention weights of a block, (K, H / K * queries, keys)."""
-    scores = torch.bmm(queries * scaling, keys.transpose(1, 2))
-    scores.view(len(keys), -1, *mask.shape).add_(mask)
+    scores = torch.bmm(queries, keys.transpose(1, 2))
+    scores.view(len(keys), -1, *block.seen.shape)[..., block.common :].add_(mask)
     return scores.softmax(-1)
 
 
@@ -221,11 +172,46 @@ def tree_attention(
     return tree(query, key, value, module.scaling if scaling is None else scaling), None
 
 
-def use_tree_attention(model: Any) -> None:
-    """Let a model's layers attend by `tree_attention`."""
+def use_tree_attention(model: Any, longest: int | None = None) -> None:
+    """Let a model's layers attend by `tree_attention`.
+
+    Args:
+        model: a causal language model.
+        longest: tokens of the longest sequence that it will be given (None: any).
+
+    Raises:
+        ValueError: if a layer attends otherwise than to all tokens before, see `refuse_partial_attention`.
+    """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
+    refuse_partial_attention(model.config, longest)
     AttentionInterface.register(NAME, tree_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     model.set_attn_implementation(NAME)
+
+
+def refuse_partial_attention(config: Any, longest: int | None) -> None:
+    """Refuse models that rows of trees would compute otherwise than they are defined.
+
+    Args:
+        config: Transformers configuration of the model.
+        longest: tokens of the longest sequence (None: any).
+
+    Raises:
+        ValueError: if scores are capped, a layer is of another kind than attention to all tokens before it, or
+            sees fewer of them than `longest`.
+    """
+    text = config.get_text_config()
+    fix = "choose a backbone of full attention, such as a Llama or Qwen3"
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention", "sliding_attention"])
+    if other := sorted(kinds - {"full_attention", "sliding_attention"}):
+        raise ValueError(f"the backbone has layers of kind {other}, training allows full_attention: {fix}")
+    if cap := getattr(text, "attn_logit_softcapping", None):
+        raise ValueError(f"the backbone caps attention scores (attn_logit_softcapping {cap}), allowed is none: {fix}")
+    window = getattr(text, "sliding_window", None) if "sliding_attention" in kinds else None
+    if window and (longest is None or longest > window):
+        raise ValueError(
+            f"the backbone's layers see {window} tokens (sliding_window), the longest sequence may have "
+            f"{longest or 'any number'}: set train.max_length to {window} or less, or {fix}"
+        )

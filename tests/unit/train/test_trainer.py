@@ -1,6 +1,8 @@
 """Training: batches however they are cut, learning, resuming, and what is saved."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from statistics import mean
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from csrm.configs.safety_config import Category
 from csrm.model.device import load_model
@@ -20,7 +23,7 @@ from csrm.train.dataset import collate_examples, encode_unit, sort_within_batche
 from csrm.train.losses import joint_loss
 from csrm.train.master import MasterAdamW
 from csrm.train.measure import measurements
-from csrm.train.trainer import ReturnMemory, last_checkpoint, resumed_step, save, train, trainable
+from csrm.train.trainer import BETAS, CSRMTrainer, ReturnMemory, last_checkpoint, resumed_step, save, train, trainable
 from csrm.train.tree_attention import use_tree_attention
 from csrm.train.tree_row import TreeRow, row_logits
 
@@ -305,6 +308,46 @@ def test_stepping_one_by_one_is_adamw_and_resumes() -> None:
             each.step()
     for one, two, three in zip(plain, ours, resumed, strict=True):
         assert torch.allclose(one, two, atol=1e-6) and torch.equal(two, three)
+
+
+def test_the_fused_optimizer_steps_as_the_plain_one(tiny_scorer: Any, tmp_path: Path) -> None:
+    model = deepcopy(tiny_scorer.model)
+    arguments = TrainingArguments(output_dir=str(tmp_path), learning_rate=1e-2, weight_decay=0.1, use_cpu=True)
+    trainer = CSRMTrainer(verbalizer=tiny_scorer.verbalizer, objective=settings(), model=model, args=arguments)
+    fused = trainer.create_optimizer()
+    assert fused.defaults["fused"] and fused.defaults["betas"] == BETAS
+    plain = [torch.nn.Parameter(p.detach().clone()) for p in model.parameters()]
+    expected = torch.optim.AdamW(plain, lr=1e-2, betas=BETAS, weight_decay=0.1, fused=False)
+    for _ in range(5):
+        for one, two in zip(model.parameters(), plain, strict=True):
+            one.grad = torch.randn_like(one)
+            two.grad = one.grad.clone()
+        fused.step()
+        expected.step()
+    for one, two in zip(model.parameters(), plain, strict=True):
+        assert torch.allclose(one, two, atol=1e-6)
+
+
+def test_a_backbone_that_sees_less_than_a_sequence_is_refused(
+    tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_backbone, tmp_path / "windows")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 4}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    made = examples(tiny_scorer, 24, settings())
+    longest = max(len(nodes) for example in made for nodes in sequences(example.tree))
+    with pytest.raises(ValueError, match=rf"see 4 tokens \(sliding_window\), the longest sequence may have {longest}"):
+        train(folder, made, tiny_scorer.verbalizer, settings(), 0, tmp_path)
+
+
+def sequences(tree: Any) -> Iterator[list[int]]:
+    """The nodes of each sequence, the last first."""
+    for leaf in tree.leaves:
+        nodes = [leaf]
+        while tree.parents[nodes[-1]] >= 0:
+            nodes.append(tree.parents[nodes[-1]])
+        yield nodes
 
 
 def test_memory_is_given_back_every_few_steps() -> None:
