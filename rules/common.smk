@@ -19,6 +19,7 @@ from csrm.names import check_names
 from csrm.overrides import report_command, share
 from csrm.provenance import code_digest
 from csrm.settings import load, write_slices
+from csrm.speed import Speed
 from csrm.targets import check_targets
 from csrm.variants import (
     draw_of,
@@ -29,6 +30,7 @@ from csrm.variants import (
     variant_slice,
     write_variant_slices,
 )
+from csrm.work import planned_work
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

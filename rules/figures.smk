@@ -48,6 +48,9 @@ TABLE_METRICS = {
     "cosa": ["<out>/metrics/cosa.json"],
     "helpfulness": expand("<out>/metrics/helpfulness/{helper}.json", helper=HELPERS),
 }
+# Data sets of Table 1 that are evaluated on; of CoSApien the labelled rows where there are some.
+EVALUATED = sorted({"dynabench", "cosapien-judged"} & {*BENCHMARK_SETS})
+EVALUATED += ["cosapien-prompts"] * ("cosapien-prompts" in BENCHMARK_SETS and "cosapien-judged" not in EVALUATED)
 # The first labelled benchmark of the run, which Figure 5 is drawn from.
 FIRST_LABELLED = [k for k in S.score.benchmarks if k in LABELLED][:1]
 
@@ -57,6 +60,7 @@ rule count_data:
     input:
         groups=expand("<out>/augmented/{draw}/{source}.jsonl", draw=REFERENCE_DRAW, source=SOURCES),
         rows=TRAIN_SPLITS,
+        evaluation=expand("<out>/interim/rows/{dataset}.jsonl", dataset=EVALUATED),
         datasets=ancient("config/datasets.tsv"),
     output:
         report("<out>/tables/table1.csv", caption="../workflow/report/table1.rst", category="Tables"),
@@ -67,13 +71,14 @@ rule count_data:
         "../envs/core.yaml"
     params:
         scale=S.scale,
+        evaluation=lambda w, input: f"--evaluation {' '.join(input.evaluation)}" if input.evaluation else "",
         prefix=f"{S.outdir}/tables/table1",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm table --table table1 --groups {input.groups:q} --rows {input.rows:q} --scale {params.scale} \
-            --output-prefix {params.prefix}
+        csrm table --table table1 --groups {input.groups:q} --rows {input.rows:q} {params.evaluation} \
+            --scale {params.scale} --output-prefix {params.prefix}
         """
 
 

@@ -2,8 +2,9 @@
 
 Operations. A matrix product with P weights costs 2P per token forward, 2P for the gradient of its input and 2P for the
 gradient of its weights (Kaplan et al. 2020, section 2.1). Attention over a row of L tokens adds two products of
-2 L heads head_dim each per layer and token, forward, and twice that backward (Chowdhery et al. 2022, appendix B; rows
-are computed densely, no causal half is saved). Gradient checkpointing repeats the forward pass of the layers. The
+2 L heads head_dim each per layer and token, forward, and twice that backward (Chowdhery et al. 2022, appendix B).
+That is attention to a whole row, an upper bound: the program computes a token's ancestors alone, block by block
+(`csrm.train.tree_attention`). Gradient checkpointing repeats the forward pass of the layers. The
 vocabulary is projected at answers only.
 
 Memory. Weights are float32 (4 bytes), gradients 4 and the two moments of AdamW 8 for each trained parameter: the 16
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csrm.settings import Settings, TrainSettings, load
+from csrm.speed import ASSUMED, H100_TFLOPS, Speed, measured_utilisation
+from csrm.work import Work, work_from_groups, work_from_settings
 from csrm.yaml_reader import read_yaml
 
-H100_TFLOPS = 989.0  # dense bfloat16, NVIDIA H100 SXM data sheet
-UTILISATION = 0.4
 GIB = 2**30
 
 
@@ -54,15 +55,6 @@ class Architecture(NamedTuple):
         """All weights."""
         layers = self.layers * (self.layer_matrices + 2 * self.hidden)
         return layers + self.hidden + self.embeddings * (1 if self.tied else 2)
-
-
-class Work(NamedTuple):
-    """What is computed: tokens, mean length of a tree (tokens), answers, and where the counts come from."""
-
-    tokens: float
-    row: float
-    answers: float
-    source: str
 
 
 class Cost(NamedTuple):
@@ -142,19 +134,9 @@ def activation_bytes(shape: Architecture, settings: TrainSettings, rows: float, 
     return number * rows * row * kept
 
 
-def training_cost(
-    shape: Architecture, settings: TrainSettings, work: Work, devices: int, tflops: float, utilisation: float
-) -> Cost:
-    """Cost of training `shape` on `work`.
-
-    Args:
-        shape: the backbone.
-        settings: the variant's training settings.
-        work: tokens and answers of the whole run.
-        devices: accelerators that share the weights and the batch (sharded as by ZeRO stage 3 or FSDP).
-        tflops: peak of one device, 10^12 operations a second.
-        utilisation: share of the peak that training reaches (model FLOPs utilisation).
-    """
+def training_cost(shape: Architecture, settings: TrainSettings, work: Work, speed: Speed) -> Cost:
+    """Cost of training `shape` on `work`, with weights and batch sharded as by ZeRO stage 3 or FSDP."""
+    devices = speed.devices
     per_token = operations_per_token(shape, settings, work.row)
     operations = work.tokens * per_token + work.answers * operations_per_answer(shape, settings)
     trained = trained_parameters(shape, settings)
@@ -164,51 +146,12 @@ def training_cost(
         parameters=shape.parameters,
         tokens=work.tokens,
         operations=operations,
-        device_hours=operations / (tflops * 1e12 * utilisation) / 3600,
+        device_hours=operations / (speed.tflops * 1e12 * speed.utilisation) / 3600,
         weights=4 * shape.parameters / devices + copy,
         gradients=4 * trained / devices,
         optimizer=8 * trained / devices,
         activations=activation_bytes(shape, settings, settings.device_groups, work.row),
     )
-
-
-def work_from_settings(settings: TrainSettings, tokens_per_group: int | None = None) -> Work:
-    """Tokens from settings alone: every unit of a batch as long as one input may be, or `tokens_per_group`.
-
-    That is an upper bound where the inputs of a group, which share their conversation, fit in `train.max_length`
-    together. Where the groups of a conversation are one unit they may not, and it is no bound.
-    """
-    row = tokens_per_group or settings.max_length
-    units = settings.steps * settings.batch_groups
-    unit = "conversation" if settings.by_conversation else "group"
-    together = "no upper bound, its groups may be longer together"
-    bound = together if settings.by_conversation else "an upper bound if a group's inputs fit in it together"
-    kind = "as given" if tokens_per_group else f"train.max_length: {bound}"
-    return Work(float(units * row), float(row), 2.0 * units, f"{row} tokens a {unit} ({kind}), 2 answers a {unit}")
-
-
-def work_from_groups(settings: TrainSettings, groups: Sequence[Path], backbone: Path, seed: int, sample: int) -> Work:
-    """Tokens counted on a sample of the variant's own mixture, and scaled to the whole run.
-
-    Args:
-        settings: the variant's training settings.
-        groups: JSON lines of training groups.
-        backbone: folder of the backbone's tokenizer.
-        seed: of the mixture.
-        sample: groups to count, rounded up to whole batches.
-    """
-    from transformers import AutoTokenizer
-
-    from csrm.train.dataset import prepare
-
-    batches = min(settings.steps, -(-sample // settings.batch_groups))
-    counted = settings.model_copy(update={"steps": batches})
-    examples, _ = prepare(AutoTokenizer.from_pretrained(backbone), groups, counted, seed)
-    scale = settings.steps / batches
-    rows = [len(example.tree) for example in examples]
-    mean_row = sum(size * size for size in rows) / sum(rows)  # weighted by tokens: attention grows with the square
-    answers = sum(len(example.labels) for example in examples)
-    return Work(sum(rows) * scale, mean_row, answers * scale, f"tokens of {len(examples)} groups of the mixture")
 
 
 def to_markdown(costs: Mapping[str, Cost], assumptions: Sequence[str]) -> str:
@@ -239,38 +182,34 @@ def _line(values: Sequence[str]) -> str:
 def price(
     settings: Settings,
     config_dir: Path,
-    devices: int,
+    speed: Speed,
     work_of: Callable[[TrainSettings], Work] | None = None,
     shape: Architecture | None = None,
-    tflops: float = H100_TFLOPS,
-    utilisation: float = UTILISATION,
 ) -> str:
     """The table of what training each reward model of the run costs, and all of them; nothing else is priced.
 
     Args:
         settings: the run's.
         config_dir: folder of the variants and architectures.
-        devices: accelerators that share weights and batch.
+        speed: devices, and how fast they are.
         work_of: tokens and answers of a model's training (None: the upper bound of its settings).
         shape: of the backbone (None: that of config/architectures.tsv).
-        tflops: peak of one device, 10^12 operations a second.
-        utilisation: share of the peak that training reaches.
     """
     from csrm.variants import load_variants, variant_draws, variant_settings
 
     shapes, table = load_architectures(config_dir), load_variants(config_dir)
     variants = variant_settings(table, settings.train)
     variant_draws(table, settings.train, settings.augment)  # refuses wrong overrides of `augment` too
-    costs, sources = {}, set()
+    costs, sources = {}, dict[str, None]()
     for name, chosen in variants.items():
         work = (work_of or work_from_settings)(chosen)
         own = shape or _listed_shape(shapes, chosen.backbone)
-        costs[name] = training_cost(own, chosen, work, devices, tflops, utilisation)
-        sources.add(work.source)
-    named = f"{devices} device{'s' * (devices > 1)}"
-    speed = f"{named} of {tflops:g} TFLOP/s at {100 * utilisation:g} % utilisation"
-    priced = f"training of the reward models at scale {settings.scale}: {'; '.join(sorted(sources))}"
-    return to_markdown(costs, [priced, speed])
+        costs[name] = training_cost(own, chosen, work, speed)
+        sources[work.source] = None
+    named = f"{speed.devices} device{'s' * (speed.devices > 1)}"
+    said = f"{named} of {speed.tflops:g} TFLOP/s at {100 * speed.utilisation:.3g} % utilisation ({speed.source})"
+    priced = f"training of the reward models at scale {settings.scale}: {'; '.join(sources)}"
+    return to_markdown(costs, [priced, said])
 
 
 def processes(launcher: str | None) -> int:
@@ -280,11 +219,7 @@ def processes(launcher: str | None) -> int:
 
 def run_cost(options: argparse.Namespace) -> None:
     """`csrm cost`: print the table of a scale's variants."""
-    if options.devices < 1 or not 0 < options.utilisation <= 1:
-        raise ValueError(
-            f"--devices {options.devices} and --utilisation {options.utilisation:g}: give 1 device or more, and a "
-            "share of the peak above 0 and up to 1"
-        )
+    speed = _speed(options)
     if options.groups and not (options.backbone and Path(options.backbone).is_dir()):
         raise ValueError(
             f"--groups needs --backbone, a model's folder such as results/models/backbone/smollm2-135m-instruct; got "
@@ -301,7 +236,21 @@ def run_cost(options: argparse.Namespace) -> None:
 
     shape = _shape_of(options.backbone) if options.backbone else None
     run, place = settings.model_copy(update={"train": train}), options.config_dir
-    print(price(run, place, options.devices, work_of, shape, options.tflops, options.utilisation), end="")
+    print(price(run, place, speed, work_of, shape), end="")
+
+
+def _speed(options: argparse.Namespace) -> Speed:
+    """The speed that the options ask for: given, measured or assumed."""
+    share = ASSUMED if options.utilisation is None else options.utilisation
+    if options.devices < 1 or not 0 < share <= 1:
+        raise ValueError(
+            f"--devices {options.devices} and --utilisation {share:g}: give 1 device or more, and a share of the peak "
+            "above 0 and up to 1"
+        )
+    if options.manifest:
+        measured = measured_utilisation(options.manifest, options.tflops)
+        return Speed(options.devices, options.tflops, measured, f"measured, {options.manifest}")
+    return Speed(options.devices, options.tflops, share, "assumed" if options.utilisation is None else "as given")
 
 
 def _shape_of(folder: Path) -> Architecture:
@@ -327,8 +276,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--variants", nargs="+", help="names in config/variants.yaml (default: train.variants)")
     parser.add_argument("--devices", type=int, default=1, help="accelerators that share weights and batch")
     parser.add_argument("--tflops", type=float, default=H100_TFLOPS, help="peak of a device (default: an H100's)")
-    parser.add_argument(
-        "--utilisation", type=float, default=UTILISATION, help="share of the peak (default: %(default)s)"
+    reached = parser.add_mutually_exclusive_group()
+    reached.add_argument("--utilisation", type=float, help=f"share of the peak (default: {ASSUMED}, assumed)")
+    reached.add_argument(
+        "--manifest", type=Path, help="manifest.json of a trained model: its throughput against the peak of --tflops"
     )
     parser.add_argument("--tokens-per-group", type=int, help="mean tokens of a group (default: train.max_length)")
     parser.add_argument("--groups", nargs="+", type=Path, help="training groups to count tokens of; needs --backbone")

@@ -1,5 +1,6 @@
 """The cost of training against hand computation, against a real model, and as printed."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,9 @@ from csrm.cli import main
 from csrm.data.tables import load_models
 from csrm.files import write_rows
 from csrm.settings import TrainSettings, load
+from csrm.speed import Speed, measured_utilisation
 from csrm.train.dataset import prepare
+from csrm.work import Work, planned_work, work_from_groups, work_from_settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHAPES = cost.load_architectures(CONFIG)
@@ -49,7 +52,7 @@ def test_operations_of_llama_by_hand() -> None:
 def test_time_and_memory_of_llama_by_hand() -> None:
     """10^9 tokens in rows of 1,000 on 8 H100 at 40 %: 43.45 10^18 operations, 30.5 hours; 16 GiB of states a device."""
     settings = FULL.model_copy(update={"gradient_checkpointing": False})
-    found = cost.training_cost(LLAMA, settings, cost.Work(1e9, 1000, 0, ""), 8, 989, 0.4)
+    found = cost.training_cost(LLAMA, settings, Work(1e9, 1000, 0, ""), Speed(8, 989, 0.4))
     assert found.operations == pytest.approx(43.449e18, rel=1e-4)
     assert found.device_hours == pytest.approx(43.449e18 / (0.4 * 989e12) / 3600, rel=1e-4)
     assert found.device_hours == pytest.approx(30.51, abs=0.01)
@@ -58,7 +61,7 @@ def test_time_and_memory_of_llama_by_hand() -> None:
     assert (found.gradients, found.optimizer) == (4 * trained / 8, 8 * trained / 8)
     assert found.activations == 2 * 8 * 1000 * 32 * (6 * 4096 + 2 * (32 + 8) * 128 + 4 * 14336)
     assert found.memory == found.weights + found.gradients + found.optimizer + found.activations
-    alone = cost.training_cost(LLAMA, settings, cost.Work(1e9, 1000, 0, ""), 1, 989, 0.4)
+    alone = cost.training_cost(LLAMA, settings, Work(1e9, 1000, 0, ""), Speed(1, 989, 0.4))
     assert alone.weights == (4 + 2) * 8_030_261_248
 
 
@@ -116,9 +119,9 @@ def kept_bytes(model: Any, rows: int, row: int) -> int:
 
 def test_settings_alone_give_an_upper_bound() -> None:
     paper = load(CONFIG, {"scale": "paper"}).train
-    work = cost.work_from_settings(paper)
+    work = work_from_settings(paper)
     assert (work.tokens, work.row) == (7200 * 128 * 8192, 8192)
-    assert cost.work_from_settings(paper, 700).tokens == 7200 * 128 * 700
+    assert work_from_settings(paper, 700).tokens == 7200 * 128 * 700
 
 
 def groups() -> list[dict[str, Any]]:
@@ -134,18 +137,68 @@ def groups() -> list[dict[str, Any]]:
 def test_groups_are_counted_as_training_computes_them(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
     write_rows(tmp_path / "groups.jsonl", groups())
     settings = TrainSettings(steps=6, batch_groups=4, device_groups=2)
-    work = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=1000)
+    work = work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=1000)
     examples, _ = prepare(tiny_scorer.tokenizer, [tmp_path / "groups.jsonl"], settings, 0)
     assert (work.tokens, work.answers) == (sum(len(example.tree) for example in examples), 48)
-    sampled = cost.work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=8)
+    sampled = work_from_groups(settings, [tmp_path / "groups.jsonl"], tiny_backbone, 0, sample=8)
     assert sampled.answers == 48 and sampled.tokens == pytest.approx(work.tokens, rel=0.3)
+
+
+@pytest.fixture
+def run_with_groups(tmp_path: Path) -> Any:
+    """A run at the paper scale whose groups are made, its steps and inputs made small."""
+    settings = load(CONFIG, {"scale": "paper", "outdir": str(tmp_path)})
+    folder = tmp_path / "augmented/train"
+    folder.mkdir(parents=True)
+    for source in ("base", "cca", "sa", "response"):
+        rows = [g for g in groups() if g["branches"][0]["source"] == source]
+        rows = rows or [{**g, "branches": [{**b, "source": "response"} for b in g["branches"]]} for g in groups()[:4]]
+        write_rows(folder / f"{source}.jsonl", rows)
+    train = settings.train.model_copy(update={"steps": 4, "variants": ["csrm"]})
+    return settings.model_copy(update={"train": train})
+
+
+def test_the_price_counts_the_groups_that_a_run_has_made(run_with_groups: Any, tiny_backbone: Path) -> None:
+    from csrm.variants import variant_settings
+
+    draws = {"train": run_with_groups.augment}
+    (chosen,) = variant_settings({"csrm": {}}, run_with_groups.train).values()
+    work = planned_work(run_with_groups, draws, lambda model: str(tiny_backbone))(chosen)
+    files = [run_with_groups.outdir + f"/augmented/train/{s}.jsonl" for s in ("base", "cca", "sa", "response")]
+    whole = work_from_groups(chosen, [Path(f) for f in files], tiny_backbone, 0, sample=512)
+    assert work.tokens == pytest.approx(whole.tokens, rel=0.2) and work.answers == whole.answers
+    assert "counted on 64 random groups" in work.source
+    assert planned_work(run_with_groups, draws, lambda model: "nowhere")(chosen).source.startswith("8192 tokens")
+    Path(files[1]).write_text("")
+    assert planned_work(run_with_groups, draws, lambda model: str(tiny_backbone))(chosen).tokens == 4 * 128 * 8192
+
+
+def manifest(folder: Path, **notes: Any) -> Path:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({"notes": notes}))
+    return path
+
+
+def test_utilisation_is_measured_from_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """8 devices of 500 TFLOP/s that reach 10^15 together: a quarter of the peak."""
+    made = manifest(tmp_path, flops_per_second=1e15, processes=8)
+    assert measured_utilisation(made, 500) == 0.25
+    options = ["--config-dir", str(CONFIG), "--scale", "paper", "--variants", "csrm", "--tflops", "500"]
+    assert main(["cost", *options, "--manifest", str(made)]) == 0
+    assert f"1 device of 500 TFLOP/s at 25 % utilisation (measured, {made})" in capsys.readouterr().out
+    assert main(["cost", *options, "--utilisation", "0.3"]) == 0
+    assert "at 30 % utilisation (as given)" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--tflops must be the peak of the device"):
+        measured_utilisation(made, 100)
+    with pytest.raises(ValueError, match=r"has no flops_per_second: give the manifest\.json"):
+        measured_utilisation(manifest(tmp_path, rows=3), 500)
 
 
 def test_the_command_prints_one_line_a_variant(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--config-dir", str(CONFIG), "--scale", "paper", "--devices", "8"]
     assert main(["cost", *options, "--variants", "csrm", "csrm-qwen3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "8192 tokens a group" in lines[0] and "8 devices of 989 TFLOP/s at 40 % utilisation" in lines[1]
+    assert "8192 tokens a group" in lines[0] and "8 devices of 989 TFLOP/s at 40 % utilisation (assumed)" in lines[1]
     cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| csrm")]
     assert [row[0] for row in cells] == ["csrm", "csrm-qwen3"]
     assert cells[0][1] == "8030.3M" and cells[0][2] == "7.55e+09"
@@ -165,7 +218,7 @@ def test_the_command_prints_one_line_a_variant(capsys: pytest.CaptureFixture[str
 )
 def test_the_price_says_whether_it_is_a_bound(scale: str, tokens: int | None, said: str) -> None:
     settings = load(CONFIG, {"scale": scale})
-    text = cost.price(settings, CONFIG, 1, lambda chosen: cost.work_from_settings(chosen, tokens))
+    text = cost.price(settings, CONFIG, Speed(), lambda chosen: work_from_settings(chosen, tokens))
     assert re.search(f"training of the reward models at scale {scale}: {said}", text)
 
 

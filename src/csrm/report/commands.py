@@ -58,6 +58,7 @@ def register(subparsers: Subparsers) -> None:
     table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of evaluate, compare or align")
     table.add_argument("--groups", type=Path, nargs="+", default=[], help="table1: training groups")
     table.add_argument("--rows", type=Path, nargs="+", default=[], help="table1: the rows that groups were made from")
+    table.add_argument("--evaluation", type=Path, nargs="*", default=[], help="table1: rows that are evaluated on")
     table.add_argument("--scale", required=True, help="scale of the run; metrics of another scale are refused")
     table.add_argument("--config-dir", type=Path, default=Path("config"))
     table.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.csv and PREFIX.md")
@@ -104,18 +105,20 @@ def _table_inputs(options: argparse.Namespace) -> dict[str, Any]:
     if missing:
         raise ValueError(f"table {options.table!r} needs --{' --'.join(missing)}")
     config = {"datasets": DATASETS} if options.table == "table1" else {"benchmarks": CONFIG}
-    tables = {role: options.config_dir / name for role, name in config.items()}
+    tables: dict[str, Any] = {role: options.config_dir / name for role, name in config.items()}
+    tables |= {"evaluation": options.evaluation} if options.evaluation else {}
     return {**{role: getattr(options, role) for role in roles}, **tables}
 
 
 def _data_table(options: argparse.Namespace) -> tuple[str, str]:
     from csrm.data.tables import load_datasets
-    from csrm.report.data_table import count, data_table
+    from csrm.report.data_table import count, count_evaluation, data_table
     from csrm.rows import Group
 
     owners = {row["id"]: row["dataset"] for path in options.rows for row in files.read_dicts(path)}
     groups = (Group.model_validate(group) for path in options.groups for group in files.read_dicts(path))
-    return data_table(count(groups, owners), load_datasets(options.config_dir), options.scale)
+    asked = count_evaluation(row["dataset"] for path in options.evaluation for row in files.read_dicts(path))
+    return data_table(count(groups, owners) | asked, load_datasets(options.config_dir), options.scale)
 
 
 def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:

@@ -23,15 +23,21 @@ PRINTED = {
     "WildGuardMix-Aug (SA)": ("sa", "wildguardmix"),
 }
 """Row of the printed table -> source and data set of this project."""
-WHOLE = {"beavertails": "beavertails-330k-train", "aegis2": "aegis2-train", "safe-rlhf": "safe-rlhf-ranked"}
-"""Data set -> the split or reading of it that stands in its line where a run trains on that."""
+WHOLE = {
+    "beavertails": "beavertails-330k-train",
+    "aegis2": "aegis2-train",
+    "safe-rlhf": "safe-rlhf-ranked",
+    "cosapien-prompts": "cosapien-judged",
+}
+"""Data set -> the split or reading of it that stands in its line where a run has that."""
 ANSWERED = {"topics": "topics-prompts"}
 """Data sets whose responses the policy model wrote -> the data set of their prompts."""
 ORDER = ("base", "cca", "sa", "response", "evaluation", ALL)
 NOTE = (
     "CLS counts labelled configurations (one classification example each), RM ranking pairs; one conversation gives "
     "several. `published` is printed in the paper (rounded there to thousands), `{measured}` was counted in this "
-    "run's training groups before mixing. CoSApien and DynaBench are evaluated on, not trained on."
+    "run's training groups before mixing. CoSApien and DynaBench are evaluated on, not trained on; of them "
+    "rows are counted, where the run has a benchmark of them."
 )
 
 
@@ -80,6 +86,15 @@ def count(groups: Iterable[Group], datasets: Mapping[str, str]) -> dict[tuple[st
             sums[key].update(groups=1, cls=labelled, rm=len(group.pairs))
             rows[key].add(row)
     return {key: Count(len(rows[key]), found["groups"], found["cls"], found["rm"]) for key, found in sums.items()}
+
+
+def count_evaluation(datasets: Iterable[str]) -> dict[tuple[str, str], Count]:
+    """Rows of benchmarks by data set, as counts of source `evaluation`.
+
+    Args:
+        datasets: the data set of each row.
+    """
+    return {("evaluation", name): Count(n, 0, n, 0) for name, n in Counter(datasets).items()}
 
 
 def origin(group: Group) -> tuple[str, str]:
@@ -140,7 +155,7 @@ def _line(
         None if fact is None else number(fact),
         None if found is None else getattr(found, task.lower()),
         "" if found is None else scale,
-        None if found is None else found.groups,
+        None if found is None else found.groups or None,
         None if found is None else found.conversations,
         "" if fact is None else fact.row,
         _licence(dataset, datasets),

@@ -1,7 +1,8 @@
 """A small world: two taxonomies, a bank, lexicons and labelled rows, with the family `secret` held out."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +39,7 @@ def _bank(family: str, number: int) -> Any:
     )
 
 
-def catalogue() -> Catalogue:
+def catalogue(held_out: Iterable[str] = HELD_OUT) -> Catalogue:
     """Taxonomies `harms` (graded), `flat` (no levels) and `topics`."""
     harms = [_category("gore", ("cruelty",)), _category("cruelty"), *map(_category, ("fraud", "spying", "secret"))]
     flat = [_category(key, levels=False) for key in ("gore", "fraud", "secret")]
@@ -47,7 +48,7 @@ def catalogue() -> Catalogue:
     bank = [_bank(family, number) for family in families for number in (1, 2, 3, 4, 5)]
     named = {"harms": harms, "flat": flat, "topics": topics}
     taxonomies = {name: SimpleNamespace(categories=categories) for name, categories in named.items()}
-    return Catalogue(bank, taxonomies, HELD_OUT, touched)
+    return Catalogue(bank, taxonomies, held_out, touched)
 
 
 def touched(text: str) -> Iterable[str]:
@@ -78,6 +79,38 @@ def rows(count: int = 60, seed: int = 0) -> list[Row]:
     made.append(row("r0", "harms", "I'm sorry, I can't do that.", harms={"gore": 0.0}, refusal=True))
     made.append(row("u0", "harms", "who knows"))
     return made
+
+
+class Scripted:
+    """A language model whose answers follow from a seed and what it is asked.
+
+    A category whose name begins with `breaks` is violated by every response, any other by none. It proposes either kind
+    on either side, held-out words among them, and sometimes gives no answer.
+    """
+
+    def __init__(self, seed: int, words: Iterable[str] = LEXICONS) -> None:
+        self.counts: Counter[str] = Counter()
+        self._seed, self._words = seed, sorted(words)
+
+    def ask(self, prompt: Any, parse: Callable[[dict[str, Any]], Any], **values: str) -> Any:
+        """See `LLM.ask`."""
+        rng = Random(f"{self._seed}:{prompt.name}:{sorted(values.items())}")
+        if rng.random() < 0.05:
+            return None
+        if prompt.name == "classify":
+            return parse({"violation": values["categories"].startswith("- breaks")})
+        if prompt.name == "most-severe":
+            return parse({"number": rng.randint(1, values["known"].count("\n") + 1)})
+        if prompt.name == "describe":
+            return parse({"guideline": f"Nothing {rng.choice(['about', 'above'])} {rng.choice(self._words)}."})
+        if prompt.name == "propose":
+            violated = None if rng.random() < 0.2 else self._category(rng)
+            return parse({"violated": violated, "respected": self._category(rng)})
+        return parse({"subcategories": [self._category(rng)["name"] for _ in range(3)]})
+
+    def _category(self, rng: Random) -> dict[str, str]:
+        name = f"{rng.choice(('breaks', 'keeps'))} {rng.choice(self._words)} {rng.randint(1, 30)}"
+        return {"name": name, "guideline": f"No {rng.choice(self._words)} here."}
 
 
 def settings(**fields: Any) -> AugmentSettings:

@@ -82,6 +82,23 @@ def test_command_sets_published_beside_measured(tmp_path):
     assert roles == {"groups", "rows", "datasets"}
 
 
+def test_what_is_evaluated_on_is_counted_where_the_run_has_it(tmp_path):
+    write_rows(tmp_path / "groups.jsonl", GROUPS)
+    write_rows(tmp_path / "rows.jsonl", [{"id": row, "dataset": name} for row, name in ROWS.items()])
+    write_rows(tmp_path / "d.jsonl", [{"id": str(n), "dataset": "dynabench"} for n in range(3)])
+    write_rows(tmp_path / "c.jsonl", [{"id": str(n), "dataset": "cosapien-judged"} for n in range(2)])
+    files = ["--groups", str(tmp_path / "groups.jsonl"), "--rows", str(tmp_path / "rows.jsonl")]
+    files += ["--evaluation", str(tmp_path / "d.jsonl"), str(tmp_path / "c.jsonl")]
+    prefix = tmp_path / "table1"
+    assert main(["table", "--table", "table1", *files, "--scale", "paper", "--output-prefix", str(prefix)]) == 0
+    with (tmp_path / "table1.csv").open() as text:
+        lines = {r["dataset"]: r for r in csv.DictReader(text) if r["source"] == "evaluation"}
+    found = {name: (line["published"], line["measured"], line["groups"]) for name, line in lines.items()}
+    assert found == {"dynabench": ("543", "3", ""), "cosapien-judged": ("200", "2", "")}
+    manifest = read_json(f"{prefix}.csv.manifest.json")
+    assert {entry["role"] for entry in manifest["inputs"]} >= {"evaluation"}
+
+
 def test_missing_inputs_are_named(tmp_path, capsys):
     for name, roles in (("table1", "--groups --rows"), ("table2", "--metrics")):
         assert main(["table", "--table", name, "--scale", "demo", "--output-prefix", str(tmp_path / name)]) == 1
