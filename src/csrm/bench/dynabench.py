@@ -87,24 +87,36 @@ def bm25(query: str, texts: Sequence[str]) -> list[float]:
     return scores
 
 
-def any_turn(items: Sequence[Item], scores: Sequence[ScoreRow]) -> tuple[list[Item], list[ScoreRow]]:
+def any_turn(items: Sequence[Item], scores: Sequence[ScoreRow], threshold: float) -> tuple[list[Item], list[ScoreRow]]:
     """Turns of one conversation become one item whose score is that of its least safe turn; other items stay.
 
-    The conversation is cut if any turn was, has a verdict only if every turn has one, and counts all their tokens.
+    A turn without a verdict leaves the conversation without one, unless another turn is unsafe, which decides it. The
+    conversation is cut if any turn was, and counts all their tokens.
+
+    Args:
+        items: the items, in the order of `scores`.
+        scores: one row an item.
+        threshold: a turn is unsafe iff its log-odds (nats) are not above it.
     """
     groups: dict[str, list[int]] = {}
     for position, item in enumerate(items):
         groups.setdefault(str(item.meta.get("any_turn") or item.id), []).append(position)
-    kept, merged = [], []
-    for positions in groups.values():
-        rows = [scores[i] for i in positions]
-        last = items[positions[-1]]
-        update = {
-            "id": last.id,
-            "n_tokens": sum(row.n_tokens for row in rows),
-            "truncated": any(row.truncated for row in rows),
-            "parsed": all(row.parsed for row in rows),
-        }
-        kept.append(last)
-        merged.append(min(rows, key=lambda row: row.log_odds).model_copy(update=update))
+    kept = [items[positions[-1]] for positions in groups.values()]
+    merged = [
+        _least_safe([scores[i] for i in positions], last.id, threshold)
+        for positions, last in zip(groups.values(), kept, strict=True)
+    ]
     return kept, merged
+
+
+def _least_safe(rows: Sequence[ScoreRow], name: str, threshold: float) -> ScoreRow:
+    known = [row for row in rows if row.parsed]
+    worst = min(known or rows, key=lambda row: row.log_odds)
+    decided = len(known) == len(rows) or (bool(known) and worst.log_odds <= threshold)
+    update = {
+        "id": name,
+        "n_tokens": sum(row.n_tokens for row in rows),
+        "truncated": any(row.truncated for row in rows),
+        "parsed": decided,
+    }
+    return worst.model_copy(update=update)

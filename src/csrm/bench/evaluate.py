@@ -137,7 +137,7 @@ def _part(
 
 def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings, seed: int) -> dict[str, Any]:
     """Counts, metrics with intervals and constant baselines, over all items and per subset."""
-    items, raw = any_turn(items, join(items, scores))
+    items, raw = any_turn(items, join(items, scores), settings.threshold)
     unparsed = sum(not row.parsed for row in raw)
     failures = _under_every_rule(items, raw, settings.threshold) if unparsed else {}
     items, scores = apply_rule(items, raw, settings.parse_failure)
@@ -202,8 +202,8 @@ def compare(
 
     Under `exclude`, an item that either model left without a verdict is left out for both.
     """
-    joined = [any_turn(items, join(items, scores))[1] for scores in (scores_a, scores_b)]
-    items = any_turn(items, join(items, scores_a))[0]
+    merged = [any_turn(items, join(items, scores), settings.threshold) for scores in (scores_a, scores_b)]
+    items, joined = merged[0][0], [rows for _, rows in merged]
     if settings.parse_failure == "exclude":
         both = [a.parsed and b.parsed for a, b in zip(*joined, strict=True)]
         joined = [
@@ -223,6 +223,6 @@ def compare(
 
 def sample_of(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
     """The sample of a file of items and a file of scores, under the rule for parse failures."""
-    kept, rows = apply_rule(*any_turn(items, join(items, scores)), settings.parse_failure)
+    kept, rows = apply_rule(*any_turn(items, join(items, scores), settings.threshold), settings.parse_failure)
     values = [row.log_odds for row in rows]
     return make_sample(kept, values, settings.threshold, is_hard(values))

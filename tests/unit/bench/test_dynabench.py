@@ -1,6 +1,7 @@
 """DynaBench: two protocols on rows in the source's schema, retrieval, and the conversation's verdict."""
 
 import numpy as np
+import pytest
 
 from csrm.bench import dynabench
 from csrm.bench.evaluate import compare, evaluate
@@ -70,7 +71,7 @@ def test_a_conversation_is_unsafe_iff_any_turn_is():
     scores = [
         ScoreRow(id=i.id, log_odds=v, n_tokens=10, truncated=v == 2.0) for i, v in zip(items, values, strict=True)
     ]
-    kept, merged = dynabench.any_turn(items, scores)
+    kept, merged = dynabench.any_turn(items, scores, 0.0)
     assert [m.log_odds for m in merged] == [-1.0, 1.0] and [m.n_tokens for m in merged] == [20, 20]
     assert [m.truncated for m in merged] == [True, False] and [m.id for m in merged] == [i.id for i in kept]
     settings = MetricSettings(bootstrap=10)
@@ -78,3 +79,33 @@ def test_a_conversation_is_unsafe_iff_any_turn_is():
     assert found["counts"]["n"] == 2 and found["metrics"]["f1_unsafe"]["value"] == 1.0
     same = compare(items, scores, scores, settings, 0, ["accuracy"])
     assert same["n_prompts"] == 2 and same["differences"]["accuracy"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("turns", "decided", "log_odds"),
+    [
+        ([-1.0, None], True, -1.0),
+        ([None, -1.0, 2.0], True, -1.0),
+        ([0.0, None], True, 0.0),
+        ([2.0, None], False, None),
+        ([None, None], False, None),
+        ([2.0, 1.0], True, 1.0),
+    ],
+)
+def test_an_unsafe_turn_decides_whatever_another_turn_lacks(turns, decided, log_odds):
+    said = ["Hello?", "Hello."] * len(turns)
+    items, _ = dynabench.turnwise_items([row("a", said, False)], "b")
+    scores = [
+        ScoreRow(id=i.id, log_odds=0.0 if v is None else v, n_tokens=1, parsed=v is not None)
+        for i, v in zip(items, turns, strict=True)
+    ]
+    _, (merged,) = dynabench.any_turn(items, scores, 0.0)
+    assert merged.parsed is decided and (log_odds is None or merged.log_odds == log_odds)
+    assert evaluate(items, scores, MetricSettings(bootstrap=10), 0)["unparsed"] == (not decided)
+
+
+def test_the_threshold_says_which_turn_is_unsafe():
+    items, _ = dynabench.turnwise_items([row("a", CONVERSATION, False)], "b")
+    scores = [ScoreRow(id=i.id, log_odds=1.0, n_tokens=1, parsed=n == 0) for n, i in enumerate(items)]
+    assert not dynabench.any_turn(items, scores, 0.0)[1][0].parsed
+    assert dynabench.any_turn(items, scores, 1.5)[1][0].parsed
