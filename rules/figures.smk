@@ -49,10 +49,12 @@ TABLE_METRICS = {
     "helpfulness": expand("<out>/metrics/helpfulness/{helper}.json", helper=HELPERS),
 }
 # Data sets of Table 1 that are evaluated on; of CoSApien the labelled rows where there are some.
-EVALUATED = sorted({"dynabench", "cosapien-judged"} & {*BENCHMARK_SETS})
-EVALUATED += ["cosapien-prompts"] * ("cosapien-prompts" in BENCHMARK_SETS and "cosapien-judged" not in EVALUATED)
-# The first labelled benchmark of the run, which Figure 5 is drawn from.
-FIRST_LABELLED = [k for k in S.score.benchmarks if k in LABELLED][:1]
+SETS = own_sets(BENCHMARKS.values())
+EVALUATED = sorted({"dynabench", "cosapien-judged"} & {*SETS})
+EVALUATED += ["cosapien-prompts"] * ("cosapien-prompts" in SETS and "cosapien-judged" not in EVALUATED)
+# Figure 5 is drawn from CoSApien as the paper's, else from the run's first labelled benchmark; no further seeds.
+RELIABLE = sorted((k for k in S.score.benchmarks if k in LABELLED), key=lambda k: k != "cosapien")[:1]
+DRAWN = [*S.train.variants, "zero-shot", *[name for name in SCORED if name in GUARDS]]
 
 
 rule count_data:
@@ -266,10 +268,10 @@ rule plot_pareto:
 
 
 rule plot_reliability:
-    """Figure 5: reliability diagrams with smECE on the first labelled benchmark."""
+    """Figure 5: reliability diagrams with smECE on CoSApien, else the first labelled benchmark."""
     input:
-        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=FIRST_LABELLED),
-        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=LANGUAGE_MODELS, benchmark=FIRST_LABELLED),
+        asked=expand("<out>/items/{benchmark}.jsonl", benchmark=RELIABLE),
+        scores=expand("<out>/scores/{model}/{benchmark}.jsonl", model=DRAWN, benchmark=RELIABLE),
         settings="<out>/config/metrics.yaml",
     output:
         report(

@@ -1,12 +1,13 @@
-"""Figure 5: reliability diagrams with smECE, from raw scores."""
+"""Figure 5: reliability diagrams with smECE, from raw scores; the paper's is on CoSApien."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from csrm.bench.evaluate import is_hard, join, make_sample
-from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights
+from csrm.bench.evaluate import sample_of
+from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights, undefined
 from csrm.report.published import lookup
 from csrm.report.style import look, ordered
 from csrm.report.tables import MODELS
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 MESH = 101
 BAND_RESAMPLES = 200
+COLUMNS = 4  # panels side by side
+PRINTED_ON = "cosapien"
+"""Benchmark whose counterpart the paper draws."""
 
 
 def curve(sample: Sample, width: float, weights: Array) -> tuple[Array, Array]:
@@ -39,7 +43,7 @@ def curve(sample: Sample, width: float, weights: Array) -> tuple[Array, Array]:
 def reliability_table(
     items: Sequence[Item], scores: Mapping[str, Sequence[ScoreRow]], settings: MetricSettings, seed: int
 ) -> "pd.DataFrame":
-    """Reliability curves of graded scorers, one row a (model, P(safe)); hard-label scorers are left out.
+    """Reliability curves of graded scorers, one row a (model, P(safe)); others are named on standard error, with why.
 
     The kernel width is the one at which smECE is taken; the band resamples prompts at that width.
 
@@ -50,12 +54,13 @@ def reliability_table(
 
     frames = []
     for model, rows in scores.items():
-        values = [row.log_odds for row in join(items, rows)]
-        sample = make_sample(items, values, settings.threshold, is_hard(values))
+        sample = sample_of(items, rows, settings)
+        if reason := undefined(sample, "smece"):
+            print(f"figure5 leaves out {model}: {reason}", file=sys.stderr)
+            continue
         weights = prompt_weights(sample.n_prompts, settings.bootstrap, np.random.default_rng(seed))
         error = estimate(sample, "smece", weights, settings.level)
-        if error.value is not None:
-            frames.append(_model_frame(model, sample, weights, error, settings.level))
+        frames.append(_model_frame(model, sample, weights, error, settings.level))
     if not frames:
         raise ValueError("no model has graded scores over both classes: nothing to draw")
     return pd.concat(frames, ignore_index=True)
@@ -85,33 +90,44 @@ def _model_frame(model: str, sample: Sample, weights: Array, error: Estimate, le
     )
 
 
-def printed_smece(model: str) -> str:
-    """The paper's smECE of the model's counterpart on CoSApien (Figure 5), or nothing."""
+def printed_smece(model: str, benchmark: str) -> str:
+    """The paper's smECE of the model's counterpart on CoSApien (Figure 5), and what differs; or nothing."""
     row = MODELS.get(model, "")
     value = lookup("Fig. 5", row, "CoSApien", "smECE")
     half = lookup("Fig. 5", row, "CoSApien", "smECE 95% CI half-width")
-    return f"paper, {row} on CoSApien:\n{value.text} ± {half.text} (other data)" if value and half else ""
+    differs = "other responses and labels" if benchmark == PRINTED_ON else "other data"
+    return f"paper, {row} on CoSApien:\n{value.text} ± {half.text} ({differs})" if value and half else ""
 
 
 def draw_reliability(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """One panel a model: curve with band, diagonal, density below, smECE with interval."""
+    """One panel a model, at most `COLUMNS` side by side: curve with band, diagonal, density below, smECE."""
     models = ordered(list(table["model"]))
-    looks = look(models)
-    figure, axes = plt.subplots(1, len(models), figsize=(0.6 + 2.1 * len(models), 2.9), sharey=True, squeeze=False)
-    for axis, model in zip(axes[0], models, strict=True):
-        rows, colour = table[table["model"] == model], looks[model]["color"]
-        first = rows.iloc[0]
-        axis.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=0.8)
-        axis.fill_between(
-            rows["p_safe"], rows["low"].astype(float), rows["high"].astype(float), color=colour, alpha=0.2
-        )
-        axis.plot(rows["p_safe"], rows["observed"], color=colour, linestyle=looks[model]["linestyle"])
-        axis.fill_between(rows["p_safe"], 0, 0.15 * rows["density"] / rows["density"].max(), color="0.6", alpha=0.5)
-        text = f"smECE {first['smece']:.3f}"
-        if first["smece_low"] is not None:
-            text += f" [{first['smece_low']:.3f}, {first['smece_high']:.3f}]"
-        axis.set_title(f"{model} (n = {first['n']})\n{text}", fontsize=7)
-        axis.set(xlim=(0, 1), ylim=(0, 1))
-        axis.set_xlabel("P(safe)\n" + printed_smece(model), fontsize=6)
-    axes[0, 0].set_ylabel(f"share safe, {table['benchmark'].iloc[0]}")
+    looks, benchmark = look(models), table["benchmark"].iloc[0]
+    columns = min(COLUMNS, len(models))
+    lines = -(-len(models) // columns)
+    size = (0.6 + 2.1 * columns, 2.9 * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, model in zip(axes.flat, models, strict=False):
+        _panel(axis, table[table["model"] == model], looks[model])
+        axis.set_xlabel("P(safe)\n" + printed_smece(model, benchmark), fontsize=6)
+        axis.tick_params(labelbottom=True)
+    for axis in axes.flat[len(models) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel(f"share safe, {benchmark}")
     return figure
+
+
+def _panel(axis: Any, rows: "pd.DataFrame", style: Mapping[str, Any]) -> None:
+    import pandas as pd
+
+    first, colour = rows.iloc[0], style["color"]
+    axis.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=0.8)
+    axis.fill_between(rows["p_safe"], rows["low"].astype(float), rows["high"].astype(float), color=colour, alpha=0.2)
+    axis.plot(rows["p_safe"], rows["observed"], color=colour, linestyle=style["linestyle"])
+    axis.fill_between(rows["p_safe"], 0, 0.15 * rows["density"] / rows["density"].max(), color="0.6", alpha=0.5)
+    text = f"smECE {first['smece']:.3f}"
+    if pd.notna(first["smece_low"]):
+        text += f" [{first['smece_low']:.3f}, {first['smece_high']:.3f}]"
+    axis.set_title(f"{first['model']} (n = {first['n']})\n{text}", fontsize=7)
+    axis.set(xlim=(0, 1), ylim=(0, 1))

@@ -14,6 +14,7 @@ from csrm.configs.safety_config import Category
 from csrm.report import commands, figures, pareto, recall, reliability, style
 from csrm.report.style import styled
 from csrm.rows import Item, Message, ScoreRow
+from csrm.settings import MetricSettings
 
 MODELS = ("csrm", "csrm-no-sa", "minilm-similarity")
 
@@ -69,7 +70,34 @@ def test_figure5(tmp_path):
     rows = draw(tmp_path, "figure5", *scored(tmp_path, "pyrit-seen"))
     assert {r["model"] for r in rows} == set(MODELS) and len(rows) == reliability.MESH * len(MODELS)
     assert all(0 <= float(r["smece_low"]) <= float(r["smece_high"]) for r in rows)
-    assert "0.076 ± 0.007" in reliability.printed_smece("csrm") and not reliability.printed_smece("keyword")
+
+
+def test_figure5_sets_the_printed_smece_beside_models_that_the_paper_has():
+    printed = reliability.printed_smece
+    assert "0.076 ± 0.007 (other data)" in printed("csrm", "pyrit-seen") and not printed("keyword", "pyrit-seen")
+    assert "0.156 ± 0.055 (other responses and labels)" in printed("shieldgemma-9b", "cosapien")
+
+
+def test_figure5_wraps_many_models_and_names_those_that_it_leaves_out(capsys):
+    rows = items()
+    graded = [ScoreRow(id=i.id, log_odds=n % 7 - 3.0, n_tokens=1) for n, i in enumerate(rows)]
+    hard = [row.model_copy(update={"log_odds": 1.0 if row.log_odds > 0 else -1.0}) for row in graded]
+    scores = {**dict.fromkeys(("csrm", "csrm-no-sa", "csrm-no-cca", "zero-shot", "wildguard"), graded), "judge": hard}
+    table = reliability.reliability_table(rows, scores, MetricSettings(bootstrap=10), 0).assign(benchmark="cosapien")
+    assert "judge" not in set(table["model"])
+    assert capsys.readouterr().err == "figure5 leaves out judge: hard labels: the scores take at most two values\n"
+    with styled() as plt:
+        axes = reliability.draw_reliability(plt, table).axes
+        shown = [axis.get_title().split()[0] for axis in axes if axis.axison]
+        assert shown == [*style.ordered(list(scores))[:4], "wildguard"] and len(axes) == 8
+        assert axes[0].get_position().y0 > axes[4].get_position().y0
+
+
+def test_figure5_counts_answers_without_a_verdict_as_the_tables_do():
+    rows = items()
+    graded = [ScoreRow(id=i.id, log_odds=n % 7 - 3.0, n_tokens=1, parsed=n > 9) for n, i in enumerate(rows)]
+    settings = MetricSettings(bootstrap=10, parse_failure="exclude")
+    assert set(reliability.reliability_table(rows, {"csrm": graded}, settings, 0)["n"]) == {50}
 
 
 def test_strictness(tmp_path):
