@@ -4,8 +4,8 @@ Operations. A matrix product with P weights costs 2P per token forward, 2P for t
 gradient of its weights (Kaplan et al. 2020, section 2.1). Attention over a row of L tokens adds two products of
 2 L heads head_dim each per layer and token, forward, and twice that backward (Chowdhery et al. 2022, appendix B).
 That is attention to a whole row, an upper bound: the program computes a token's ancestors alone, block by block
-(`csrm.train.tree_attention`). Gradient checkpointing repeats the forward pass of the layers. The
-vocabulary is projected at answers only.
+(`csrm.train.tree_attention`). Gradient checkpointing repeats the forward pass of the layers. The last
+layer computes keys and values of every token and all else at answers only, where the vocabulary is projected.
 
 Memory. Weights are float32 (4 bytes), gradients 4 and the two moments of AdamW 8 for each trained parameter: the 16
 bytes of Rajbhandari et al. 2020, section 3.1, without the low-precision copy, which is counted apart: whole on one
@@ -42,8 +42,14 @@ class Architecture(NamedTuple):
     @property
     def layer_matrices(self) -> int:
         """Weights of one layer's matrix products."""
-        attention = self.hidden * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return attention + 3 * self.hidden * self.intermediate
+        return (
+            self.key_value_matrices + 2 * self.hidden * self.head_dim * self.heads + 3 * self.hidden * self.intermediate
+        )
+
+    @property
+    def key_value_matrices(self) -> int:
+        """Weights of one layer's products that make keys and values."""
+        return 2 * self.hidden * self.head_dim * self.kv_heads
 
     @property
     def embeddings(self) -> int:
@@ -107,30 +113,46 @@ def trained_parameters(shape: Architecture, settings: TrainSettings) -> int:
 
 
 def operations_per_token(shape: Architecture, settings: TrainSettings, row: float) -> float:
-    """Floating-point operations that training spends on one token of a row of `row` tokens, without the vocabulary."""
-    forward = 2.0 * shape.layers * shape.layer_matrices
-    attention = 4.0 * shape.layers * shape.heads * shape.head_dim * row
-    passes = 3 if settings.method == "full" else 2  # a frozen matrix needs no gradient of its own
-    again = settings.gradient_checkpointing
-    return (passes + again) * forward + (3 + again) * attention
+    """Floating-point operations that training spends on one token of a row of `row` tokens, without answers."""
+    forward = 2.0 * ((shape.layers - 1) * shape.layer_matrices + shape.key_value_matrices)
+    attention = (shape.layers - 1) * _attention(shape, row)
+    linear, mixing = _passes(settings)
+    return linear * forward + mixing * attention
 
 
-def operations_per_answer(shape: Architecture, settings: TrainSettings) -> float:
-    """Floating-point operations of one projection to the vocabulary; a matrix that is frozen saves its gradient."""
+def operations_per_answer(shape: Architecture, settings: TrainSettings, row: float) -> float:
+    """Floating-point operations of one answer in a row of `row` tokens: the last layer, and the vocabulary.
+
+    A projection to the vocabulary that is frozen saves its gradient.
+    """
+    forward = 2.0 * (shape.layer_matrices - shape.key_value_matrices)
+    linear, mixing = _passes(settings)
     frozen = shape.tied or settings.method == "lora"
-    return (4.0 if frozen else 6.0) * shape.embeddings
+    return linear * forward + mixing * _attention(shape, row) + (4.0 if frozen else 6.0) * shape.embeddings
+
+
+def _attention(shape: Architecture, row: float) -> float:
+    """Operations of attention forward, of one token in one layer."""
+    return 4.0 * shape.heads * shape.head_dim * row
+
+
+def _passes(settings: TrainSettings) -> tuple[int, int]:
+    """Products of a step for each forward: those with a matrix, and attention's; a frozen matrix saves its gradient."""
+    again = settings.gradient_checkpointing
+    return (3 if settings.method == "full" else 2) + again, 3 + again
 
 
 def activation_bytes(shape: Architecture, settings: TrainSettings, rows: float, row: float) -> float:
     """Bytes that the backward pass needs kept from one forward pass of `rows` rows of `row` tokens.
 
     Per layer and token: three tensors of either norm, queries, keys, values and attention's output, and four tensors of
-    the gated feed-forward. With checkpointing: the inputs of all
+    the gated feed-forward; of the last layer its first norm, keys and values. With checkpointing: the inputs of all
     layers, and one layer in full.
     """
     number = 4 if settings.dtype == "float32" else 2
     layer = 6.0 * shape.hidden + 2 * (shape.heads + shape.kv_heads) * shape.head_dim + 4 * shape.intermediate
-    kept = shape.layers * shape.hidden + layer if settings.gradient_checkpointing else shape.layers * layer
+    last = 3.0 * shape.hidden + 2 * shape.kv_heads * shape.head_dim
+    kept = shape.layers * shape.hidden + layer if settings.gradient_checkpointing else (shape.layers - 1) * layer + last
     return number * rows * row * kept
 
 
@@ -138,7 +160,7 @@ def training_cost(shape: Architecture, settings: TrainSettings, work: Work, spee
     """Cost of training `shape` on `work`, with weights and batch sharded as by ZeRO stage 3 or FSDP."""
     devices = speed.devices
     per_token = operations_per_token(shape, settings, work.row)
-    operations = work.tokens * per_token + work.answers * operations_per_answer(shape, settings)
+    operations = work.tokens * per_token + work.answers * operations_per_answer(shape, settings, work.row)
     trained = trained_parameters(shape, settings)
     copied = shape.parameters if devices == 1 else 2 * shape.layer_matrices
     copy = 0 if settings.dtype == "float32" else 2 * copied
