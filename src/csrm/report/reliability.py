@@ -7,9 +7,9 @@ import numpy as np
 
 from csrm.bench.evaluate import is_hard, join, make_sample
 from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights
+from csrm.report.counterparts import MODELS
 from csrm.report.published import lookup
 from csrm.report.style import look, ordered
-from csrm.report.tables import MODELS
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 
