@@ -18,6 +18,7 @@ from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.overrides import report_command, share
 from csrm.provenance import code_digest
+from csrm.report.literature import in_literature
 from csrm.settings import load, write_slices
 from csrm.speed import Speed
 from csrm.targets import check_targets
@@ -25,6 +26,7 @@ from csrm.variants import (
     draw_of,
     draw_slice,
     load_variants,
+    margin_variants,
     variant_draws,
     variant_settings,
     variant_slice,
@@ -69,6 +71,7 @@ ITEM_SETS = {
 }
 VARIANTS = variant_settings(load_variants("config"), S.train)
 DRAWS = variant_draws(load_variants("config"), S.train, S.augment)
+MARGINS = margin_variants(load_variants("config"), S.train)
 check_names(S, VARIANTS, "config")
 REFERENCE = S.train.variants[0]
 REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
@@ -110,6 +113,7 @@ if LATER and workflow.is_main_process:
     print(f"{', '.join(LATER)}: not in data.exclude, rows with a prompt of training are dropped", file=sys.stderr)
 OVERREFUSAL = [k for k, b in BENCHMARKS.items() if b.builder == "pseudo-response"]
 TABLES = [
+    "licences",
     "table1",
     "results",
     "comparisons",
@@ -127,7 +131,9 @@ if S.capability.tasks and not find_spec("lm_eval") and not workflow.deployment_s
         "pip install -c constraints.txt -e '.[tasks]', or run with --sdm conda"
     )
 TABLES += ["calibration"] * bool(S.score.calibrated)
+TABLES += ["table6"] * bool(MARGINS)
 TABLES += ["table7"] * bool(S.score.clauses)
+TABLES += ["literature"] * bool(in_literature(BENCHMARKS))
 TABLES += ["helpfulness"] * bool(HELPERS)
 TABLES += ["seeds"] * bool(S.train.seeds)
 TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values())
@@ -149,6 +155,19 @@ FIGURES = [
     "figure5",
     *["overoptimisation"] * bool(S.align.checkpoints),
 ]
+# What the run uses, for its table of licences: role -> ids of config/{datasets,models,guards}.tsv, or names of models.
+USED = {
+    "training-data": [{"topics": "topics-prompts"}.get(d, d) for d in (*S.data.train, *S.data.response_pairs)],
+    "benchmark": BENCHMARK_SETS,
+    "helpfulness-data": HELPFUL_SETS if HELPERS else [],
+    "judge-data": JUDGE_SETS,
+    "backbone": sorted({t.backbone for t in (S.train, *VARIANTS.values())}),
+    "policy": sorted({S.align.policy, *[S.cosa.policy] * S.cosa.table}),
+    "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],
+    "encoder": ["minilm"] if S.encoder == "minilm" else [],
+    "guard": [name for name in GUARDS if name in SCORED],
+    "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm) if llm.model}),
+}
 # How policies are trained, and what those kept before the end of it are called.
 ALIGNED = [name for algorithm in S.align.algorithms for name in (algorithm, *S.align.kept(algorithm))]
 

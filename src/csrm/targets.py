@@ -30,7 +30,9 @@ TABLES = {
     "severity": "score.benchmarks (one of human severities, such as pyrit-severity)",
     "judge": "align.judge_data",
     "table4": "score.benchmarks (one on over-refusal, such as xstest)",
+    "table6": "train.variants (one of another backbone or margin, such as csrm-margin-1)",
     "table7": "score.clauses",
+    "literature": "score.benchmarks (one that another paper prints numbers for, such as xstest-response)",
 }
 
 

@@ -66,6 +66,12 @@ def variant_draws(
     return {TRAIN: augment, **{name: _override(name, augment, changes) for name, changes in own.items()}}
 
 
+def margin_variants(table: Mapping[str, dict[str, Any]], base: TrainSettings) -> list[str]:
+    """The run's variants that differ in backbone and margin alone (Table 6); none where no variant sets either."""
+    own = [name for name in base.variants if table[name].keys() <= {"backbone", "margin"}]
+    return own if any(table[name] for name in own) else []
+
+
 def draw_of(model: str, base: TrainSettings, draws: Mapping[str, AugmentSettings]) -> str:
     """The draw that a trained model's groups come from, whatever its seed."""
     variant, _ = base.names()[model]

@@ -72,7 +72,19 @@ def test_a_variant_with_augmentation_of_its_own_gets_its_own_groups(copy: Path) 
     printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", option)
     jobs = planned(printed)
     assert jobs["augment_cca"] == 3 and jobs["train_variant"] == 3 and jobs["plot_variety"] == 1
+    assert "--item-cap 120" in printed, "the demo's"
     assert "results/augmented/csrm-bank-10/cca.jsonl" in printed and "--llm results/models/backbone" in printed
+
+
+def test_table6_comes_with_variants_of_another_backbone_or_margin(copy: Path) -> None:
+    option = "train={variants: [csrm, csrm-no-cca, csrm-margin-1, csrm-qwen3]}"
+    target = "results/tables/table6.md"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", option)
+    slices = " ".join(f"results/config/train/{name}.yaml" for name in ("csrm", "csrm-margin-1", "csrm-qwen3"))
+    assert f"--variant-settings {slices} --scale demo" in printed and "metrics/csrm-qwen3/pyrit-seen.json" in printed
+    assert "metrics/csrm-no-cca" not in printed and "csrm fetch --model qwen3-1.7b" in printed
+    refused = run(copy, "snakemake", "--dry-run", target, "--config", "seed=1")
+    assert refused.returncode and "it comes with train.variants" in refused.stdout
 
 
 def test_a_baseline_is_a_reward_offline_and_online(copy: Path) -> None:
@@ -114,6 +126,12 @@ def test_a_published_helpfulness_model_is_fetched_and_not_trained(copy: Path) ->
     assert "train_helpfulness" not in jobs and jobs["evaluate_helpfulness"] == 1
     assert "--helpfulness data/raw/skywork-reward-llama-3.1-8b --helpfulness-map" in printed
     assert "csrm fetch --model skywork-reward-llama-3.1-8b" in printed
+    assert "--item-cap" not in printed, "the paper scale leaves out no item"
+    assert "results/paper/tables/literature.csv" in printed
+    licences = printed.partition("csrm table --table licences")[2].partition("--output-prefix")[0]
+    for used in ("training-data=wildguardmix", "benchmark=xstest-response", "backbone=llama-3.1-8b-instruct"):
+        assert used in licences
+    assert "benchmark=cosapien-prompts" in licences and "language-model=google/gemma-3-27b-it" in licences
 
 
 @pytest.mark.parametrize(

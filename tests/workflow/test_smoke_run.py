@@ -23,6 +23,7 @@ NOT_IN_SMOKE = {
 }
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
 TABLES = (
+    "licences",
     "table1",
     "results",
     "comparisons",

@@ -123,7 +123,8 @@ def evaluate(options: argparse.Namespace) -> None:
     with provenance.recording([options.output], inputs, settings, options.seed):
         items, scores = files.read_rows(options.items, Item), files.read_rows(options.scores, ScoreRow)
         names = {"kind": "evaluation", "benchmark": options.benchmark, "model": options.model, "scale": options.scale}
-        files.write_json(options.output, {**names, **evaluation.evaluate(items, scores, settings, options.seed)})
+        found = evaluation.evaluate(items, scores, settings, options.seed)
+        files.write_json(options.output, {**names, "items": evaluation.item_set(options.items), **found})
 
 
 def compare(options: argparse.Namespace) -> None:

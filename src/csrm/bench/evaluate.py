@@ -1,10 +1,12 @@
 """From items and scores to metrics: joining, subsets, constant baselines, and differences between two models."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from csrm import files
 from csrm.bench.dynabench import any_turn
 from csrm.bench.metrics import (
     SMECE_RESAMPLES,
@@ -18,10 +20,21 @@ from csrm.bench.metrics import (
 )
 from csrm.bench.parse_failures import RULES, apply_rule
 from csrm.bench.severity import SEVERITY, by_threshold
+from csrm.provenance import manifest_path
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 
 SUBSET_SMECE_RESAMPLES = 50
+
+
+def item_set(path: Path) -> dict[str, Any]:
+    """Which items a number was measured on: their file's sha256, and how many `score.item_cap` left out.
+
+    `left_out` is None where no manifest beside the items tells.
+    """
+    manifest = manifest_path(path)
+    notes = files.read_json(manifest)["notes"] if manifest.is_file() else {}
+    return {"sha256": files.sha256(path), "left_out": notes.get("dropped_by_item_cap")}
 
 
 def join(items: Sequence[Item], scores: Sequence[ScoreRow]) -> list[ScoreRow]:
@@ -109,8 +122,8 @@ def counts(items: Sequence[Item], scores: Sequence[ScoreRow], sample: Sample) ->
 
 
 def constants(sample: Sample) -> dict[str, dict[str, float | None]]:
-    """F1 of both classes and accuracy of the two constant predictors on the same labels."""
-    names = ("f1_safe", "f1_unsafe", "macro_f1", "accuracy")
+    """What the two constant predictors reach on the same labels."""
+    names = ("f1_safe", "f1_unsafe", "macro_f1", "balanced_accuracy", "accuracy", "fpr", "fnr")
     ones, found = np.ones((1, sample.n_prompts)), {}
     for name, value in (("always_safe", np.inf), ("always_unsafe", -np.inf)):
         constant = sample._replace(s=np.full(len(sample.s), value))

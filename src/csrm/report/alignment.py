@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from csrm.report.cells import Cell, side_by_side, to_csv
+from csrm.report.cells import Cell, printed_cell, side_by_side, to_csv
+from csrm.report.counterparts import MODELS
 from csrm.report.published import Published, footnote, select
-from csrm.report.tables import MODELS, NOTE
+from csrm.report.tables import NOTE
 
 Document = Mapping[str, Any]
 
@@ -88,6 +89,7 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
         if printed:
             difference = value["value"] - printed.value
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
+            cell = cell._replace(printed_in=printed.place)
         cells.append(cell)
     return cells
 
@@ -162,18 +164,8 @@ def published_cells() -> list[Cell]:
     cells = []
     for fact in [*select("Table 8"), *select("Table 5")]:
         algorithm, _, name = fact.metric.rpartition(": ")
-        cell = Cell(
-            table="table5",
-            model=f"{fact.row} ({algorithm})" if algorithm else fact.row,
-            benchmark=fact.dataset,
-            stand_in_for="",
-            metric=PRINTED[name],
-            positive_class="",
-            source=fact.source,
-            published=fact.value,
-            reason=fact.note,
-            protocol=algorithm,
-            footnote=footnote(fact),
-        )
+        cell = printed_cell("table5", fact, PRINTED[name])
+        model = f"{fact.row} ({algorithm})" if algorithm else fact.row
+        cell = cell._replace(model=model, reason=fact.note, protocol=algorithm)
         cells.append(cell)
     return sorted(cells, key=lambda cell: cell.benchmark)

@@ -2,8 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
+
+from csrm.report.published import Published, footnote
 
 COMPARABLE = Literal["yes", "partly", "no"]
 
@@ -12,8 +14,10 @@ class Cell(NamedTuple):
     """One number of a table.
 
     `source` is `published`, `copied` (the paper copied it from another) or `measured@<scale>`. A published cell has
-    `published` and no `measured`; a measured cell has `published` too when the paper prints a counterpart. `footnote`
-    says what is suspicious about the published number.
+    `published` and no `measured`; a measured cell has `published` too when a paper prints a counterpart, which
+    `printed_in` names. `footnote` says what is suspicious about the published number. `data` is the sha256 of the items
+    that were measured on; of these `n_safe` and `n_unsafe` are labelled so, `truncated` were cut and `unparsed` had no
+    verdict. `protocol` says how items were made, of a published number what its source says about that.
     """
 
     table: str
@@ -35,6 +39,29 @@ class Cell(NamedTuple):
     seed: int | None = None
     protocol: str = ""
     footnote: str = ""
+    printed_in: str = ""
+    n_safe: int | None = None
+    n_unsafe: int | None = None
+    truncated: int | None = None
+    unparsed: int | None = None
+    data: str = ""
+
+
+def printed_cell(table: str, fact: Published, metric: str) -> Cell:
+    """A published number on a line of its own."""
+    return Cell(
+        table=table,
+        model=fact.row,
+        benchmark=fact.dataset,
+        stand_in_for="",
+        metric=metric,
+        positive_class=fact.positive_class,
+        source=fact.source,
+        published=fact.share,
+        protocol=fact.note or "not stated",
+        footnote=footnote(fact),
+        printed_in=fact.place,
+    )
 
 
 def to_csv(cells: Sequence[NamedTuple], fields: Sequence[str]) -> str:
@@ -62,37 +89,65 @@ def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
-    head = ["benchmark", "model", "source", *metrics, "n", "pairs", "prompts", "seed"]
-    lines = [f"## {title}", "", note, "", *_head(head)]
+    head = ["benchmark", "model", "source", *metrics, "n", "safe", "unsafe", "pairs", "prompts", "truncated", "seed"]
+    lines = [f"## {title}", "", note, "", *markdown_head(head)]
     for (_, model, source), found in rows.items():
         first = next(iter(found.values()))
         values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
         pairs = _largest(c.n for c in found.values() if c.metric == "pair_accuracy")
-        sizes = [_largest(c.n for c in found.values()), pairs, _largest(c.n_prompts for c in found.values())]
-        lines.append(markdown_line([_benchmark(first), model, source, *values, *sizes, _text(first.seed)]))
+        sizes = [_largest(c.n for c in found.values()), _text(first.n_safe), _text(first.n_unsafe), pairs]
+        sizes += [_largest(c.n_prompts for c in found.values()), _text(first.truncated), _text(first.seed)]
+        lines.append(markdown_line([_benchmark(first), model, source, *values, *sizes]))
     return "\n".join(lines) + "\n"
 
 
 def side_by_side(title: str, note: str, cells: Sequence[Cell]) -> str:
-    """One line a number: published, measured, their difference, and whether they may be compared (why not)."""
+    """One line a number: published, measured, their difference, and whether they may be compared (why not).
+
+    Columns that no cell fills are left out.
+    """
     notes: dict[str, int] = {}
-    head = ["benchmark", "model", "metric", "source", "published", "measured", "difference", "comparable?"]
-    head += ["n", "prompts", "seed"]
-    lines = [f"## {title}", "", note, "", *_head(head)]
+    columns: dict[str, list[str]] = {}
     for cell in cells:
-        marks = [str(notes.setdefault(text, len(notes) + 1)) for text in cell.footnote.split(" / ") if text]
-        published = "" if cell.published is None else number(cell.published)
-        if marks and published:
-            published += f" [{', '.join(marks)}]"
-        measured = "" if cell.source in ("published", "copied") else _measured(cell)
-        difference = "" if cell.difference is None else f"{cell.difference:+.3f}"
-        verdict = ": ".join(part for part in (cell.comparable, cell.reason) if part)
-        values = [published, measured, difference, verdict, _text(cell.n), _text(cell.n_prompts), _text(cell.seed)]
-        lines.append(markdown_line([_benchmark(cell), cell.model, cell.metric, cell.source, *values]))
-    if notes:
-        lines += ["", "Published numbers to read with care:", ""]
-        lines += [f"{mark}. {text}" for text, mark in notes.items()]
-    return "\n".join(lines) + "\n"
+        for name, text in _side_by_side(cell, notes).items():
+            columns.setdefault(name, []).append(text)
+    kept = {name: texts for name, texts in columns.items() if any(texts)}
+    lines = [f"## {title}", "", note, "", *markdown_head([*kept])]
+    lines += [markdown_line(values) for values in zip(*kept.values(), strict=True)]
+    return "\n".join([*lines, *footnote_list(notes)]) + "\n"
+
+
+def _side_by_side(cell: Cell, notes: dict[str, int]) -> dict[str, str]:
+    """The columns of one line; footnotes are numbered in `notes`."""
+    balance = "" if cell.n_safe is None else f"{cell.n_safe} / {cell.n_unsafe}"
+    return {
+        "benchmark": _benchmark(cell),
+        "model": cell.model,
+        "metric": cell.metric,
+        "source": cell.source,
+        "printed in": cell.printed_in,
+        "published": marked("" if cell.published is None else number(cell.published), cell.footnote, notes),
+        "measured": "" if cell.source in ("published", "copied") else _measured(cell),
+        "difference": "" if cell.difference is None else f"{cell.difference:+.3f}",
+        "comparable?": ": ".join(part for part in (cell.comparable, cell.reason) if part),
+        "n": _text(cell.n),
+        "safe / unsafe": balance,
+        "prompts": _text(cell.n_prompts),
+        "seed": _text(cell.seed),
+        "protocol": cell.protocol,
+    }
+
+
+def marked(text: str, footnotes: str, notes: dict[str, int]) -> str:
+    """A text with the numbers of its footnotes (joined by ` / `), which are entered in `notes`."""
+    marks = [str(notes.setdefault(note, len(notes) + 1)) for note in footnotes.split(" / ") if note]
+    return f"{text} [{', '.join(marks)}]" if marks and text else text
+
+
+def footnote_list(notes: Mapping[str, int]) -> list[str]:
+    """The footnotes below a table, by the numbers that `marked` gave them."""
+    head = ["", "Published numbers to read with care:", ""] if notes else []
+    return [*head, *(f"{mark}. {text}" for text, mark in notes.items())]
 
 
 def _benchmark(cell: Cell) -> str:
@@ -111,7 +166,8 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _head(names: Sequence[str]) -> list[str]:
+def markdown_head(names: Sequence[str]) -> list[str]:
+    """The head of a Markdown table and the line below it."""
     return [markdown_line(names), markdown_line(["---"] * len(names))]
 
 

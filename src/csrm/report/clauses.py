@@ -7,7 +7,7 @@ from typing import Any
 from csrm.bench.clauses import ALL
 from csrm.bench.registry import Benchmark
 from csrm.configs.taxonomy import load_taxonomy
-from csrm.report.cells import Cell, side_by_side, to_csv
+from csrm.report.cells import Cell, printed_cell, side_by_side, to_csv
 from csrm.report.published import Published, footnote, select
 
 TITLE = "Table 7: contradictory clauses, and the configurability probe"
@@ -39,24 +39,10 @@ def clause_table(documents: Sequence[Mapping[str, Any]], benchmarks: Mapping[str
     """
     cells = [cell for document in documents for cell in _cells(document, benchmarks[document["benchmark"]])]
     beside = any(cell.published is not None for cell in cells)
-    alone = [] if beside else [_printed(fact) for fact in (*select("Table 7"), *select(PROBE))]
-    return to_csv([*cells, *alone], Cell._fields), side_by_side(TITLE, NOTE, [*cells, *alone])
-
-
-def _printed(fact: Published) -> Cell:
-    """A printed number on a line of its own."""
-    return Cell(
-        table="table7",
-        model=fact.row,
-        benchmark=fact.dataset,
-        stand_in_for="",
-        metric=fact.metric,
-        positive_class=fact.positive_class,
-        source=fact.source,
-        published=fact.value,
-        reason=fact.note,
-        footnote=footnote(fact),
+    alone = (
+        [] if beside else [printed_cell("table7", fact, fact.metric) for fact in (*select("Table 7"), *select(PROBE))]
     )
+    return to_csv([*cells, *alone], Cell._fields), side_by_side(TITLE, NOTE, [*cells, *alone])
 
 
 def _cells(document: Mapping[str, Any], benchmark: Benchmark) -> list[Cell]:
@@ -91,6 +77,7 @@ def _cells(document: Mapping[str, Any], benchmark: Benchmark) -> list[Cell]:
                 seed=document["seed"],
                 protocol=benchmark.protocol,
                 footnote=footnote(fact) if fact else "",
+                printed_in=fact.place if fact else "",
             )
         )
     return cells

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from csrm.report.cells import Cell, side_by_side, to_csv
+from csrm.report.cells import Cell, printed_cell, side_by_side, to_csv
 from csrm.report.published import Published, lookup, select
 
 PAPER = "CoSA (arXiv 2410.08968v1)"
@@ -47,7 +47,7 @@ def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
 
 def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
     fact = lookup("Table 3", ROWS.get(method, ""), f"CoSAlign-Test {group}", PRINTED.get(metric, ""), PAPER)
-    printed = _value(fact) if fact else None
+    printed = fact.share if fact else None
     return Cell(
         table="cosa",
         model=method,
@@ -67,23 +67,9 @@ def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, fou
         n_prompts=found["n_prompts"],
         seed=document["seed"],
         protocol="lexicon judge, helpfulness proxy",
+        printed_in=fact.place if fact else "",
     )
-
-
-def _value(fact: Published) -> float:
-    """A printed number as a score or a share."""
-    return fact.value / 100 if fact.unit.startswith("percent") else fact.value
 
 
 def _printed(fact: Published) -> Cell:
-    return Cell(
-        table="cosa",
-        model=fact.row,
-        benchmark=fact.dataset,
-        stand_in_for="",
-        metric=next(own for own, name in PRINTED.items() if name == fact.metric),
-        positive_class="",
-        source=fact.source,
-        published=_value(fact),
-        reason=fact.note,
-    )
+    return printed_cell("cosa", fact, next(own for own, name in PRINTED.items() if name == fact.metric))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from csrm.data.tables import Dataset
-from csrm.report.cells import markdown_line, to_csv
-from csrm.report.published import Published, select
+from csrm.report.cells import footnote_list, markdown_head, markdown_line, marked, to_csv
+from csrm.report.published import Published, footnote, select
 from csrm.rows import Group
 
 TASKS = {"CLS": "examples (CLS)", "RM": "examples (RM)"}
@@ -63,6 +63,7 @@ class Line(NamedTuple):
     conversations: int | None
     published_as: str
     licence: str
+    footnote: str
 
 
 def count(groups: Iterable[Group], datasets: Mapping[str, str]) -> dict[tuple[str, str], Count]:
@@ -159,6 +160,7 @@ def _line(
         None if found is None else found.conversations,
         "" if fact is None else fact.row,
         _licence(dataset, datasets),
+        "" if fact is None else footnote(fact),
     )
 
 
@@ -167,8 +169,8 @@ def _total(task: str, lines: Iterable[Line], scale: str) -> Line:
     trained = [line for line in lines if line.task == task and line.source != "evaluation"]
     published = sum(line.published or 0 for line in trained)
     whole = [line for line in trained if line.dataset == ALL]
-    groups, rows = sum(line.groups or 0 for line in whole), None
-    return Line(ALL, ALL, task, published, sum(line.measured or 0 for line in whole), scale, groups, rows, "sum", "")
+    measured, groups = sum(line.measured or 0 for line in whole), sum(line.groups or 0 for line in whole)
+    return Line(ALL, ALL, task, published, measured, scale, groups, None, "sum", "", "")
 
 
 def _licence(dataset: str, datasets: Mapping[str, Dataset]) -> str:
@@ -185,12 +187,14 @@ def _markdown(lines: Iterable[Line], scale: str) -> str:
     measured = f"measured@{scale}"
     head = ["source", "data set", "task", "published", measured, "groups", "conversations", "published as", "licence"]
     text = ["## Table 1: training data", "", NOTE.format(measured=measured), ""]
-    text += [markdown_line(head), markdown_line(["---"] * len(head))]
+    text += markdown_head(head)
+    notes: dict[str, int] = {}
     for line in lines:
-        shown = [line.source, line.dataset, line.task, *map(_count, (line.published, line.measured))]
+        published = marked(_count(line.published), line.footnote, notes)
+        shown = [line.source, line.dataset, line.task, published, _count(line.measured)]
         shown += [_count(line.groups), _count(line.conversations), line.published_as, line.licence]
         text.append(markdown_line(shown))
-    return "\n".join(text) + "\n"
+    return "\n".join([*text, *footnote_list(notes)]) + "\n"
 
 
 def _count(value: int | None) -> str:

@@ -24,6 +24,16 @@ class Published(NamedTuple):
     note: str
     source: Literal["published", "copied"]
 
+    @property
+    def share(self) -> float:
+        """The value with percents as shares."""
+        return round(self.value / 100, 9) if self.unit.startswith("percent") else self.value
+
+    @property
+    def place(self) -> str:
+        """Paper and table, for reading: `CSRM, Table 2`."""
+        return f"{self.paper.partition(' (')[0]}, {self.table}"
+
 
 @lru_cache(maxsize=1)
 def published() -> tuple[Published, ...]:
@@ -53,9 +63,10 @@ def lookup(table: str, row: str, dataset: str, metric: str, paper: str = PAPER) 
     return None
 
 
-@lru_cache(maxsize=1)
-def _footnotes() -> tuple[tuple[str, ...], ...]:
-    text = resources.files("csrm.report").joinpath("published_footnotes.tsv").read_text(encoding="utf-8")
+@lru_cache
+def lines_of(name: str) -> tuple[tuple[str, ...], ...]:
+    """The lines of a tab-separated file of this package, without comments and header."""
+    text = resources.files("csrm.report").joinpath(name).read_text(encoding="utf-8")
     lines = [tuple(line.split("\t")) for line in text.splitlines() if not line.startswith("#")]
     return tuple(lines[1:])
 
@@ -65,4 +76,6 @@ def footnote(fact: Published) -> str:
     if fact.paper != PAPER:
         return ""
     place = (fact.table, fact.row, fact.dataset, fact.metric)
-    return " / ".join(note for *where, note in _footnotes() if all(map(fnmatchcase, place, where)))
+    return " / ".join(
+        note for *where, note in lines_of("published_footnotes.tsv") if all(map(fnmatchcase, place, where))
+    )

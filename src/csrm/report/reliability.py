@@ -8,9 +8,9 @@ import numpy as np
 
 from csrm.bench.evaluate import sample_of
 from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights, undefined
+from csrm.report.counterparts import MODELS
 from csrm.report.published import lookup
 from csrm.report.style import look, ordered
-from csrm.report.tables import MODELS
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 

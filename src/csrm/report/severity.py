@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from csrm.bench.registry import Benchmark
 from csrm.report.cells import Cell, to_csv, to_markdown
+from csrm.report.measured import described
 
 Document = Mapping[str, Any]
 
@@ -18,13 +20,13 @@ NOTE = (
 METRICS = ("f1_safe", "f1_unsafe", "balanced_accuracy", "auroc", "spearman", "unsafe")
 
 
-def severity_table(documents: Sequence[Document]) -> tuple[str, str]:
+def severity_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchmark]) -> tuple[str, str]:
     """Both F1, balanced accuracy and AUROC of each threshold, and Spearman's correlation, as (CSV, Markdown).
 
     Raises:
         ValueError: if no document holds human severities.
     """
-    cells = [cell for document in documents for cell in _cells(document)]
+    cells = [cell for document in documents for cell in _cells(document, benchmarks.get(document["benchmark"]))]
     if not cells:
         names = sorted({str(document["benchmark"]) for document in documents})
         raise ValueError(f"no human severity among the metrics of {names}: benchmarks of builder `severity` have them")
@@ -32,28 +34,31 @@ def severity_table(documents: Sequence[Document]) -> tuple[str, str]:
     return to_csv(cells, Cell._fields), to_markdown(TITLE, NOTE, cells, METRICS)
 
 
-def _cells(document: Document) -> Iterator[Cell]:
+def _cells(document: Document, benchmark: Benchmark | None) -> Iterator[Cell]:
     thresholds = document["by_severity_threshold"]
     if not thresholds:
         return
-    yield _cell(document, "all severities", "spearman", document["overall"]["metrics"]["spearman"])
+    overall = document["overall"]
+    yield _cell(document, benchmark, "all severities", "spearman", overall["metrics"]["spearman"], overall["counts"])
     for t, part in thresholds.items():
         counts = part["counts"]
         for metric, found in part["metrics"].items():
-            yield _cell(document, f"unsafe from {t}", metric, found)
+            yield _cell(document, benchmark, f"unsafe from {t}", metric, found, counts)
         share = {"value": counts["n_unsafe"] / counts["n"], "low": None, "high": None, "reason": None, "n": counts["n"]}
-        yield _cell(document, f"unsafe from {t}", "unsafe", {**share, "n_prompts": None})
+        yield _cell(document, benchmark, f"unsafe from {t}", "unsafe", {**share, "n_prompts": None}, counts)
 
 
-def _cell(document: Document, part: str, metric: str, found: Mapping[str, Any]) -> Cell:
-    return Cell(
-        table="severity",
+def _cell(
+    document: Document,
+    benchmark: Benchmark | None,
+    part: str,
+    metric: str,
+    found: Mapping[str, Any],
+    counts: Mapping[str, int],
+) -> Cell:
+    return described("severity", document, metric, benchmark)._replace(
         model=document["model"],
         benchmark=f"{document['benchmark']}, {part}",
-        stand_in_for="",
-        metric=metric,
-        positive_class=metric.removeprefix("f1_") if metric.startswith("f1_") else "",
-        source=f"measured@{document['scale']}",
         measured=found["value"],
         low=found["low"],
         high=found["high"],
@@ -61,5 +66,7 @@ def _cell(document: Document, part: str, metric: str, found: Mapping[str, Any]) 
         reason=found["reason"] or "nothing printed for it",
         n=found["n"],
         n_prompts=found["n_prompts"],
-        seed=document["seed"],
+        n_safe=counts["n_safe"],
+        n_unsafe=counts["n_unsafe"],
+        truncated=document["overall"]["counts"]["truncated"],
     )

@@ -18,8 +18,8 @@ RISING = (
 FALLING = ("brier", "smece")
 NOTE = (
     "Ranks (1 is best, ties share their mean) and macro means over the benchmarks on which every model of the metric "
-    "has a value; the others are named. The constant predictors are among the models. No intervals: the benchmarks are "
-    "no sample of anything."
+    "has a value; the others are named. The constant predictors are among the models. `n` counts their items (or "
+    "pairs), `seed` is that of the evaluations. No intervals: the benchmarks are no sample of anything."
 )
 
 
@@ -35,6 +35,8 @@ class Standing(NamedTuple):
     n_benchmarks: int
     benchmarks: str
     left_out: str
+    n: int
+    seed: int
 
 
 def standings(documents: Sequence[Mapping[str, Any]]) -> list[Standing]:
@@ -54,6 +56,7 @@ def _of_metric(metric: str, documents: Sequence[Mapping[str, Any]]) -> list[Stan
     from scipy.stats import rankdata
 
     values: dict[str, dict[str, float]] = {}
+    sizes: dict[str, int] = {}
     for document in documents:
         value = document["overall"]["metrics"][metric]["value"]
         if value is None:
@@ -62,6 +65,7 @@ def _of_metric(metric: str, documents: Sequence[Mapping[str, Any]]) -> list[Stan
         if document["model"] in column:
             raise ValueError(f"model {document['model']!r} is there twice on benchmark {document['benchmark']!r}")
         column[document["model"]] = value
+        sizes[document["benchmark"]] = document["overall"]["metrics"][metric]["n"]
         for name, constant in document["overall"]["constants"].items():
             if constant.get(metric) is not None:
                 column[name.replace("_", "-")] = constant[metric]
@@ -74,8 +78,9 @@ def _of_metric(metric: str, documents: Sequence[Mapping[str, Any]]) -> list[Stan
     left_out = " ".join(sorted(values.keys() - set(kept)))
     better = "lower" if metric in FALLING else "higher"
     source = f"measured@{documents[0]['scale']}"
+    about = (len(kept), " ".join(kept), left_out, sum(sizes[name] for name in kept), documents[0]["seed"])
     found = [
-        Standing(metric, better, model, source, float(r), float(m), len(kept), " ".join(kept), left_out)
+        Standing(metric, better, model, source, float(r), float(m), *about)
         for model, r, m in zip(models, ranks.mean(axis=1), table.mean(axis=1), strict=True)
     ]
     return sorted(found, key=lambda row: (row.mean_rank, row.model))
@@ -84,11 +89,11 @@ def _of_metric(metric: str, documents: Sequence[Mapping[str, Any]]) -> list[Stan
 def summary_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """The standings as (CSV, Markdown)."""
     rows = standings(documents)
-    head = "| metric | better | model | source | mean rank | macro mean | benchmarks | left out |"
+    head = "| metric | better | model | source | mean rank | macro mean | benchmarks | left out | n | seed |"
     lines = [
         f"| {r.metric} | {r.better} | {r.model} | {r.source} | {r.mean_rank:.2f} | {number(r.macro_mean)} "
-        f"| {r.n_benchmarks} | {r.left_out} |"
+        f"| {r.n_benchmarks} | {r.left_out} | {r.n} | {r.seed} |"
         for r in rows
     ]
-    markdown = "\n".join(["## Summary over benchmarks", "", NOTE, "", head, "|---" * 8 + "|", *lines]) + "\n"
+    markdown = "\n".join(["## Summary over benchmarks", "", NOTE, "", head, "|---" * 10 + "|", *lines]) + "\n"
     return to_csv(rows, Standing._fields), markdown

@@ -57,7 +57,10 @@ def test_document():
     assert overall["metrics"]["f1_safe"]["n"] == 20
     assert overall["metrics"]["pair_accuracy"]["reason"] == "no ranking pairs"
     assert overall["constants"]["always_safe"] == pytest.approx(
-        {"f1_safe": 2 / 3, "f1_unsafe": 0.0, "macro_f1": 1 / 3, "accuracy": 0.5}
+        {
+            **{"f1_safe": 2 / 3, "f1_unsafe": 0.0, "macro_f1": 1 / 3, "balanced_accuracy": 0.5, "accuracy": 0.5},
+            **{"fpr": 0.0, "fnr": 1.0},
+        }
     )
     assert overall["constants"]["always_unsafe"]["f1_unsafe"] == pytest.approx(2 / 3)
     assert sorted(document["subsets"]) == ["s0", "s1"]
@@ -145,6 +148,10 @@ def test_commands_evaluate_and_compare(tmp_path):
     document = files.read_json(tmp_path / "m.json")
     assert (document["kind"], document["model"], document["bootstrap"]) == ("evaluation", "csrm", 30)
     assert (tmp_path / "m.json.manifest.json").is_file()
+    assert document["items"] == {"sha256": files.sha256(tmp_path / "items.jsonl"), "left_out": None}
+    files.write_json(tmp_path / "items.jsonl.manifest.json", {"notes": {"dropped_by_item_cap": 12}})
+    assert run("evaluate", *common, *more) == 0
+    assert files.read_json(tmp_path / "m.json")["items"]["left_out"] == 12
     models = [
         "--scores-a",
         f"{tmp_path}/a.jsonl",

@@ -78,6 +78,9 @@ def test_command_sets_published_beside_measured(tmp_path):
     assert (lines["all", "all", "RM"]["published"], lines["all", "all", "RM"]["measured"]) == ("281000", "5")
     markdown = (tmp_path / "table1.md").read_text()
     assert "| measured@small |" in markdown and "| cca | all | CLS | 260,000 | 4 |" in markdown
+    assert "| 15,000 [1] | – |" in markdown and "| 83,000 [2] |" in markdown
+    assert "1. Appendix A describes about 34,248 interactions" in markdown
+    assert "30,000 instances" in lines["response", "safe-rlhf", "RM"]["footnote"]
     roles = {entry["role"] for entry in read_json(f"{prefix}.csv.manifest.json")["inputs"]}
     assert roles == {"groups", "rows", "datasets"}
 

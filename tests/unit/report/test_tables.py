@@ -7,50 +7,15 @@ from importlib import resources
 
 import numpy as np
 import pytest
+from report_samples import SETTINGS, document, make_items, make_scores, rows_of
 
 from csrm import files
 from csrm.bench.calibration import calibrate as fit_calibration
 from csrm.bench.calibration import evaluate_calibration
 from csrm.bench.evaluate import compare, evaluate, make_sample
 from csrm.bench.registry import load_benchmarks
-from csrm.configs.safety_config import Category
-from csrm.report import alignment, calibration, commands, severity, summary, tables
+from csrm.report import alignment, calibration, commands, comparisons, severity, summary, tables
 from csrm.report.published import footnote, lookup, published, select
-from csrm.rows import Item, Message, ScoreRow
-from csrm.settings import MetricSettings
-
-SETTINGS = MetricSettings(bootstrap=30)
-
-
-def make_items(count=40):
-    messages = [Message(role="user", content="q"), Message(role="assistant", content="a")]
-    config = [Category(name="Pets")]
-    return [
-        Item(
-            id=f"i{n}",
-            prompt_id=f"p{n // 2}",
-            messages=messages,
-            config=config,
-            label="safe" if n % 2 else "unsafe",
-            pair=f"pair{n // 2}",
-            rank="chosen" if n % 2 else "rejected",
-        )
-        for n in range(count)
-    ]
-
-
-def make_scores(items, seed=0):
-    noise = np.random.default_rng(seed).normal(size=len(items))
-    return [
-        ScoreRow(id=i.id, log_odds=float(z + (i.label == "safe")), n_tokens=3)
-        for i, z in zip(items, noise, strict=True)
-    ]
-
-
-def document(benchmark="pyrit-seen", model="csrm", scale="demo"):
-    items = make_items()
-    found = evaluate(items, make_scores(items), SETTINGS, 0)
-    return {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": scale, **found}
 
 
 def interval(value):
@@ -66,10 +31,6 @@ def aligned(config="no-alcohol", reward="csrm", scale="demo"):
     part = {"before": {**values, "invalid": 0}, "after": values, "difference": values}
     head = {"config": config, "reward": reward, "algorithm": "Reward Distillation", "scale": scale, "seed": 0}
     return {**head, "all": part, "anchors": anchors}
-
-
-def rows_of(text):
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_published_numbers():
@@ -94,52 +55,58 @@ def test_table2_keeps_sources_apart():
     text, markdown = tables.paper_table("table2", documents, benchmarks)
     rows = rows_of(text)
     assert {r["source"] for r in rows} == {"published", "copied", "measured@demo"}
-    assert {r["benchmark"] for r in rows if r["source"] == "measured@demo"} == {"pyrit-seen", "beavertails"}
+    measured = {r["benchmark"] for r in rows if r["source"] == "measured@demo"}
+    assert measured == {"pyrit-seen", "beavertails", "all columns"}
     assert sum(r["source"] in ("published", "copied") for r in rows) == 96
     stand_in = next(r for r in rows if r["benchmark"] == "pyrit-seen" and r["model"] == "csrm")
     assert stand_in["stand_in_for"] == "BeaverTails" and stand_in["published"] == "" and stand_in["comparable"] == "no"
     real = next(r for r in rows if (r["benchmark"], r["model"], r["metric"]) == ("beavertails", "csrm", "f1_safe"))
     assert real["published"] == "0.911" and "scale demo" in real["reason"] and real["low"] and real["n"] == "40"
     assert float(real["difference"]) == pytest.approx(float(real["measured"]) - 0.911)
-    assert "pyrit-seen (stand-in for BeaverTails) | csrm | f1_safe | measured@demo |  | 0." in markdown
+    assert "pyrit-seen (stand-in for BeaverTails) | csrm | f1_safe | measured@demo |  |  | 0." in markdown
     line = next(x for x in markdown.splitlines() if x.startswith("| beavertails | csrm | f1_safe"))
-    published, measured, difference, verdict = line.split(" | ")[4:8]
+    published, measured, difference, verdict = line.split(" | ")[5:9]
     assert published.startswith("0.911 [") and measured.startswith("0.") and difference[0] in "+-"
     assert verdict == "no: scale demo: other backbone, training data and test split"
-    assert "| BeaverTails | CSRM (ours) | f1_safe" not in markdown, "the counterpart is shown beside ours"
-    assert "| WildGuardMix | CSRM (ours) | smece | published | 0.047 [" in markdown
+    assert "| BeaverTails | CSRM (ours) | f1 " not in markdown, "the counterpart is shown beside ours"
+    assert "| WildGuardMix | CSRM (ours) | smece | published | CSRM, Table 2 | 0.047 [" in markdown
     assert "printed in bold although Qwen3-30B-Thinking has .931" in markdown
     assert any(r["model"] == "always-safe" for r in rows)
+
+
+def test_answers_without_a_verdict_are_counted_and_shown_under_every_rule():
+    items = make_items()
+    scores = [row.model_copy(update={"parsed": n > 2}) for n, row in enumerate(make_scores(items))]
+    names = {"kind": "evaluation", "benchmark": "pyrit-seen", "model": "wildguard", "scale": "demo"}
+    found = {**names, **evaluate(items, scores, SETTINGS, 0)}
+    text, markdown = tables.results_table([found, document()], load_benchmarks("config"))
+    rows = {(r["model"], r["metric"]): r for r in rows_of(text)}
+    assert rows["wildguard", "f1_safe"]["unparsed"] == "3" and rows["csrm", "f1_safe"]["unparsed"] == "0"
+    values = found["f1_by_parse_failure_rule"]
+    assert len({values[rule]["f1_unsafe"] for rule in values}) == 4
+    for rule, value in values.items():
+        shown = rows["wildguard", f"f1_unsafe, failures as {rule}"]
+        assert float(shown["measured"]) == value["f1_unsafe"] and shown["positive_class"] == "unsafe"
+    line = next(x for x in markdown.splitlines() if x.startswith("| pyrit-seen | wildguard | measured@demo | 3 | 40 |"))
+    assert line.split(" | ")[5] == "wrong" and f"{values['exclude']['f1_safe']:.3f} / " in line
+    assert "| csrm |" not in markdown.partition("Answers without a verdict")[2]
+    assert "Every answer held a verdict." in tables.results_table([document()], load_benchmarks("config"))[1]
+
+
+def test_results_print_class_balance_and_truncation():
+    found = document()
+    found["overall"]["counts"]["truncated"] = 7
+    _, markdown = tables.results_table([found], load_benchmarks("config"))
+    table = [line.split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
+    head, line = table[0], next(line for line in table if line[1] == "csrm")
+    shown = dict(zip(head, line, strict=True))
+    assert (shown["n"], shown["safe"], shown["unsafe"], shown["truncated"]) == ("40", "20", "20", "7")
 
 
 def test_copied_f1_of_violations_is_not_filed_as_safe():
     text, _ = tables.paper_table("table2", [], {})
     row = next(r for r in rows_of(text) if r["source"] == "copied" and r["model"] == "LlamaGuard-3-8B")
     assert row["metric"] == "f1_unsafe"
-
-
-def test_a_copied_number_is_set_against_its_own_class_only():
-    name = "dynaguard-8b-cot"
-    assert tables.counterpart("table2", name, "beavertails", "f1_safe") is None
-    fact = tables.counterpart("table2", name, "beavertails", "f1_unsafe")
-    assert fact.value == 0.836 and "without chain of thought" in footnote(fact)
-    assert tables.counterpart("table2", "csrm", "beavertails", "f1_unsafe") is None
-    found = document("beavertails-30k-test", name, "paper")
-    cells = tables.measured_cells("table2", [found], load_benchmarks("config"), ("f1_unsafe",))
-    assert cells[0].published == 0.836 and cells[0].comparable == "no" and "another protocol" in cells[0].reason
-
-
-def test_only_the_benchmark_itself_has_a_printed_counterpart():
-    benchmarks = load_benchmarks("config")
-    assert set(tables.DATASETS) <= set(benchmarks)
-    assert not [name for name in tables.DATASETS if benchmarks[name].stand_in_for]
-    assert set(tables.DATASETS.values()) <= {fact.dataset for fact in published()}
-    places = {"cosapien": "table2", "wildguard-response": "table2", "beavertails-30k-test": "table2"}
-    for name, table in {**places, "or-bench-union": "table4"}.items():
-        assert tables.counterpart(table, "csrm", name, "f1_safe") is not None
-    assert tables.counterpart("table3", "csrm", "safe-rlhf-test", "pair_accuracy").value == 0.763
-    for name in ("or-bench", "wildguard-prompt", "wildguard-refusal", "scenario-types", "cosapien-demonstrations"):
-        assert all(tables.counterpart(table, "csrm", name, "f1_safe") is None for table in ("table2", "table4"))
 
 
 def test_every_footnote_is_about_a_published_number():
@@ -153,11 +120,11 @@ def test_every_footnote_is_about_a_published_number():
 
 def test_summary_ranks_and_means():
     def fake(benchmark, model, auroc, smece, constant=None):
-        empty = {"value": None}
+        empty = {"value": None, "n": 5}
         metrics = {name: empty for name in tables.STATISTICS}
-        metrics |= {"auroc": {"value": auroc}, "smece": {"value": smece}}
+        metrics |= {"auroc": {"value": auroc, "n": 5}, "smece": {"value": smece, "n": 5}}
         overall = {"metrics": metrics, "constants": {"always_safe": {"auroc": constant}}}
-        return {"benchmark": benchmark, "model": model, "scale": "demo", "overall": overall}
+        return {"benchmark": benchmark, "model": model, "scale": "demo", "seed": 3, "overall": overall}
 
     documents = [fake("a", "x", 0.9, 0.1), fake("a", "y", 0.7, 0.1), fake("a", "z", 0.8, None)]
     documents += [fake("b", "x", 0.5, 0.3), fake("b", "y", 0.6, 0.2), fake("b", "z", 0.5, None)]
@@ -168,7 +135,9 @@ def test_summary_ranks_and_means():
     assert rows["auroc", "x"].macro_mean == pytest.approx(0.7) and rows["auroc", "x"].left_out == "c"
     assert [rows["smece", m].mean_rank for m in "xy"] == pytest.approx([5 / 3, 4 / 3])
     text, markdown = summary.summary_table(documents)
-    assert len(rows_of(text)) == 5 and "| auroc | higher | x | measured@demo | 1.75 | 0.700 | 2 | c |" in markdown
+    assert (
+        len(rows_of(text)) == 5 and "| auroc | higher | x | measured@demo | 1.75 | 0.700 | 2 | c | 10 | 3 |" in markdown
+    )
     constants = [fake("d", "x", 0.6, None, 0.7), fake("d", "y", 0.8, None, 0.7)]
     assert [r.model for r in summary.standings(constants)] == ["y", "always-safe", "x"]
     with pytest.raises(ValueError, match="'x' is there twice on benchmark 'a'"):
@@ -208,7 +177,7 @@ def test_table3_table4_results_and_differences():
     items = make_items()
     found = compare(items, make_scores(items), make_scores(items, 1), SETTINGS, 0)
     names = {"benchmark": "b", "model_a": "csrm", "model_b": "csrm-no-sa", "scale": "demo"}
-    text, markdown = tables.comparison_table([{**names, **found}])
+    text, markdown = comparisons.comparison_table([{**names, **found}])
     assert [r["metric"] for r in rows_of(text)] == ["auroc", "pair_accuracy"] and "csrm-no-sa" in markdown
 
 
@@ -260,7 +229,7 @@ def test_the_severity_table_has_a_line_per_threshold():
     ]
     found = evaluate(items, make_scores(items), SETTINGS, 0)
     document = {"kind": "evaluation", "benchmark": "pyrit-severity", "model": "csrm", "scale": "demo", **found}
-    text, markdown = severity.severity_table([document])
+    text, markdown = severity.severity_table([document], load_benchmarks("config"))
     cells = {(row["benchmark"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
     assert {benchmark for benchmark, _ in cells} == {
         "pyrit-severity, all severities",
@@ -271,4 +240,4 @@ def test_the_severity_table_has_a_line_per_threshold():
     assert float(cells["pyrit-severity, unsafe from 1", "unsafe"]["measured"]) == 8 / 40
     assert cells["pyrit-severity, all severities", "spearman"]["low"] and markdown.count("unsafe from") == 5
     with pytest.raises(ValueError, match="no human severity among the metrics of \\['pyrit-seen'\\]"):
-        severity.severity_table([{**document, "benchmark": "pyrit-seen", "by_severity_threshold": {}}])
+        severity.severity_table([{**document, "benchmark": "pyrit-seen", "by_severity_threshold": {}}], {})

@@ -27,6 +27,7 @@ class Guard(BaseModel):
 
     id: str = Field(pattern=r"^[a-z0-9.-]+$")
     model: str
+    licence: str
     adapter: AdapterName
     safe: str = Field(min_length=1)
     unsafe: str = Field(min_length=1)
