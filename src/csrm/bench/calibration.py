@@ -133,6 +133,22 @@ def calibrated(s: Array, calibration: Mapping[str, Any], method: str) -> Array:
     return METHODS[method].apply(s, fitted[method])
 
 
+def threshold_of(calibration: Mapping[str, Any], target: float) -> float:
+    """The threshold that a calibration recommends for a target false positive rate, log-odds in nats.
+
+    Raises:
+        ValueError: if it has none for this target; the message lists those that it has.
+    """
+    found = {one["target_fpr"]: float(one["threshold"]) for one in calibration["thresholds"]}
+    if target not in found:
+        known = ", ".join(map(str, found)) or "none"
+        raise ValueError(
+            f"the calibration has no threshold for a target false positive rate of {target}; it has {known} "
+            "(setting metrics.target_fprs)"
+        )
+    return found[target]
+
+
 def threshold_for(s: Array, y: Ints, target: float) -> dict[str, float]:
     """The threshold that flags most under a bound on the false positive rate; an item is unsafe iff s <= threshold.
 

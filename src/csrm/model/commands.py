@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from csrm.model.calibrated import METHODS, calibrate_rows, open_calibration
+
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add `make-backbone`, `score-items` and `score` to the command line."""
@@ -39,8 +41,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--token-budget", type=int, default=4096, help="tokens in one pass: bounds memory (default: 4096)"
     )
     score.add_argument("--calibration", type=Path, help="calibration.json of the model: calibrates p_safe and label")
-    methods = ("temperature", "platt", "isotonic")
-    score.add_argument("--method", choices=methods, help="how --calibration calibrates (default: platt)")
+    score.add_argument("--method", choices=METHODS, help="how the calibration, found by itself, calibrates (platt)")
+    score.add_argument(
+        "--target-fpr",
+        type=float,
+        metavar="RATE",
+        help="label at the threshold that the calibration recommends",
+    )
     score.add_argument("--output", type=Path, help="JSON lines of scores (default: standard output)")
     score.set_defaults(run=run_score)
 
@@ -91,7 +98,8 @@ def run_score_items(options: argparse.Namespace) -> None:
 def run_score(options: argparse.Namespace) -> None:
     """Score conversations under each configuration; one line per conversation and configuration.
 
-    With a calibration, `p_safe` and `label` are calibrated; `log_odds` stays raw.
+    With a calibration, `p_safe` and `label` are calibrated; `log_odds` stays raw. Without `--calibration`, `--method`
+    and `--target-fpr` find the model's own (`csrm.model.calibrated`).
     """
     import sys
 
@@ -101,12 +109,10 @@ def run_score(options: argparse.Namespace) -> None:
     from csrm.model.scorer import CSRM
 
     settings = _score_settings(options)
-    if options.method and not options.calibration:
-        raise ValueError(f"--method {options.method} needs --calibration FILE, the calibration.json of the model")
     conversations = _read_conversations(options.conversations)
     configs = [SafetyConfig.load(path) for path in options.config]
     check_folder(options.model)
-    calibration = _read_calibration(options.calibration, Path(options.model)) if options.calibration else None
+    calibration = open_calibration(options.model, options.calibration, options.method, options.target_fpr)
     model = CSRM.open(options.model, settings, name=options.served)
     if model.backend.describe().get("same_bits") is False:
         print(
@@ -122,7 +128,8 @@ def run_score(options: argparse.Namespace) -> None:
         for config, score in zip(configs, scores, strict=True)
     ]
     if calibration:
-        rows = _calibrated(rows, calibration, options.method or "platt")
+        print(f"csrm score: {calibration}", file=sys.stderr)
+        rows = calibrate_rows(rows, calibration)
     if options.output:
         write_rows(options.output, rows)
     else:
@@ -141,30 +148,6 @@ def _score_settings(options: argparse.Namespace) -> Any:
         return ScoreSettings.model_validate(asked)
     except ValidationError as error:
         raise ValueError(explain(error, ScoreSettings)) from None
-
-
-def _read_calibration(path: Path, model: Path) -> dict[str, Any]:
-    from csrm.bench.calibration import read_calibration
-    from csrm.files import read_json
-
-    calibration = read_calibration(path)
-    card = model / "csrm.json"
-    variant = read_json(card)["variant"] if card.exists() else None
-    if calibration["model"] != variant:
-        found = f"{path} calibrates {calibration['model']!r}, and {model} holds {variant!r}"
-        raise ValueError(f"{found}: give that model's calibration.json")
-    return calibration
-
-
-def _calibrated(rows: list[dict[str, Any]], calibration: dict[str, Any], method: str) -> list[dict[str, Any]]:
-    import numpy as np
-
-    from csrm.bench.calibration import calibrated
-    from csrm.bench.metrics import p_safe
-
-    moved = p_safe(calibrated(np.array([row["log_odds"] for row in rows]), calibration, method))
-    labels = ["safe" if p > 0.5 else "unsafe" for p in moved]
-    return [{**row, "p_safe": float(p), "label": label} for row, p, label in zip(rows, moved, labels, strict=True)]
 
 
 def _read_conversations(path: Path) -> list[Any]:

@@ -27,10 +27,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--config", "nosuch.yaml", "own.jsonl"], "nosuch.yaml: no such file or directory (in "),
         (["--config", "policy.yaml", "nosuch.jsonl"], "nosuch.jsonl: no such file or directory (in "),
         (["--config", ".", "own.jsonl"], ".: is a directory (in "),
-        (
-            ["--config", "policy.yaml", "--method", "isotonic", "own.jsonl"],
-            "--method isotonic needs --calibration FILE",
-        ),
         (["--config", "policy.yaml", "--token-budget", "9", "own.jsonl"], "token_budget: input should be greater than"),
         (["--config", "policy.yaml", "own.jsonl"], "results/models/csrm/csrm does not exist in "),
         (["--config", "policy.yaml", "--model", "csrm", "own.jsonl"], "model folder csrm does not exist in "),
