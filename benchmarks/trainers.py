@@ -18,7 +18,7 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 
 from csrm.align.dpo import completion_positions_only, policy_trainer
-from csrm.align.shared_prefixes import shared_prefixes
+from csrm.align.shared_prefixes import can_share, shared_prefixes
 from csrm.model.tree import build_tree
 from csrm.model.verbalizer import Verbalizer
 from csrm.settings import AlignSettings, TrainSettings
@@ -47,6 +47,7 @@ class Way(NamedTuple):
         rows: the batch before collation.
         around: a context of the step.
         projected: tokens that are projected onto the vocabulary.
+        last: tokens at which the last layer computes more than keys and values (None: all).
         again: whether the layers' forward pass is computed twice.
         shares: whether shared prefixes are computed once.
     """
@@ -55,6 +56,7 @@ class Way(NamedTuple):
     rows: list[Any]
     around: Callable[[], AbstractContextManager[Any]]
     projected: int
+    last: int | None = None
     again: bool = False
     shares: bool = False
 
@@ -91,7 +93,7 @@ def _csrm(model: Any, pairs: Sequence[Pair], folder: Path) -> Way:
     settings = TrainSettings(gamma=1.0, margin=0.0)
     use_tree_attention(model)
     model = trainable(model, settings)
-    arguments = TrainingArguments(learning_rate=0.0, remove_unused_columns=False, **_plain(folder))
+    arguments = TrainingArguments(learning_rate=0.0, remove_unused_columns=False, **_plain(model, folder))
     sequences = sequences_of(pairs)
     count = len(pairs)
     example = Example(
@@ -105,20 +107,21 @@ def _csrm(model: Any, pairs: Sequence[Pair], folder: Path) -> Way:
     )
     options = {"args": arguments, "train_dataset": [example], "data_collator": collate_examples}
     trainer = CSRMTrainer(verbalizer=ANSWERS, objective=settings, model=model, **options)
-    return Way(_ready(trainer), [example], partial(answering, model), len(sequences), shares=True)
+    answers = len(sequences)
+    return Way(_ready(trainer), [example], partial(answering, model), answers, last=answers, shares=True)
 
 
 def _reward(model: Any, pairs: Sequence[Pair], folder: Path) -> tuple[Any, list[Any]]:
     config = deepcopy(model.config)
     config.num_labels, config.pad_token_id = 1, 0
-    judge = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    judge = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).to(model.device)
     judge.model.load_state_dict(model.model.state_dict())
     words = model.get_output_embeddings().weight.detach()
     judge.score.weight.data = (words[list(ANSWERS.safe)] - words[list(ANSWERS.unsafe)]).clone()
     judge.score.requires_grad_(False)
     judge.get_input_embeddings().requires_grad_(False)
     rows = [{"chosen_ids": p.prefix + p.chosen, "rejected_ids": p.prefix + p.rejected} for p in pairs]
-    arguments = RewardConfig(learning_rate=0.0, max_length=None, gradient_checkpointing=False, **_plain(folder))
+    arguments = RewardConfig(learning_rate=0.0, max_length=None, gradient_checkpointing=False, **_plain(model, folder))
     trainer = RewardTrainer(
         model=judge, args=arguments, train_dataset=Dataset.from_list(rows), processing_class=_tokenizer()
     )
@@ -132,14 +135,14 @@ def dpo_ways(model: Any, pairs: Sequence[Pair], folder: Path, names: Sequence[st
     trainer = policy_trainer(deepcopy(model), _tokenizer(), rows, "dpo", settings, 0, folder)
     draw = torch.Generator().manual_seed(0)
     for parameter in trained(trainer):
-        parameter.data.add_(0.01 * torch.randn(parameter.shape, generator=draw))
+        parameter.data.add_(0.01 * torch.randn(parameter.shape, generator=draw).to(parameter.device))
     _ready(trainer)
     rows = trainer.train_dataset.to_list()
     policy = trainer.model.get_base_model()
     responses = sum(len(p.chosen) + len(p.rejected) for p in pairs)
     everything = 2 * len(pairs) * (max(map(len, sequences_of(pairs))) - 1)
     ways = {
-        OURS: Way(trainer, rows, partial(sharing, policy), responses, shares=True),
+        OURS: Way(trainer, rows, partial(sharing, policy), responses, shares=can_share(policy)),
         "TRL": Way(trainer, rows, nullcontext, everything),
         "TRL, checkpoints": Way(trainer, rows, partial(checkpoints, policy), everything, again=True),
         "TRL, responses projected": Way(trainer, rows, completion_positions_only, responses),
@@ -171,8 +174,10 @@ def sharing(model: Any) -> Iterator[None]:
         yield
 
 
-def _plain(folder: Path) -> dict[str, Any]:
-    return {"output_dir": str(folder), "bf16": False, "use_cpu": True, "report_to": "none", "optim": "adamw_torch"}
+def _plain(model: Any, folder: Path) -> dict[str, Any]:
+    optimizer = "adamw_torch_fused"  # the default, and ours
+    where = {"use_cpu": model.device.type == "cpu", "bf16": False}
+    return {"output_dir": str(folder), "report_to": "none", "optim": optimizer, **where}
 
 
 def _tokenizer() -> Any:

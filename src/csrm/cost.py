@@ -42,9 +42,8 @@ class Architecture(NamedTuple):
     @property
     def layer_matrices(self) -> int:
         """Weights of one layer's matrix products."""
-        return (
-            self.key_value_matrices + 2 * self.hidden * self.head_dim * self.heads + 3 * self.hidden * self.intermediate
-        )
+        queries_and_output = 2 * self.hidden * self.head_dim * self.heads
+        return queries_and_output + self.key_value_matrices + 3 * self.hidden * self.intermediate
 
     @property
     def key_value_matrices(self) -> int:
