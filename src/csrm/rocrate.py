@@ -6,12 +6,13 @@ crate in the repository's root therefore describes the files in place, one elsew
 
 import base64
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from csrm.data.tables import folder_licences
 from csrm.files import sha256, write_json
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def crate_graph(folder: Path, chain: "Link") -> list[Entity]:
     links = {link.path: link for link in _walk(chain) if not link.repeated}
     ids = {path: _identifier(folder, Path(path), link.actual) for path, link in links.items()}
     workflow = _identifier(folder, WORKFLOW, sha256(WORKFLOW)) if WORKFLOW.is_file() else "#workflow"
-    data = [_file(ids[path], link) for path, link in links.items()]
+    terms = folder_licences("config") if Path("config/datasets.tsv").is_file() else {}
+    licences = {path: found for path in links if (found := _licence(path, terms))}
+    data = [_file(ids[path], link, licences.get(path)) for path, link in links.items()]
     actions = [_action(ids, link) for link in links.values() if link.manifest]
     commands = sorted({action["instrument"]["@id"] for action in actions})
     tools = [{"@id": c, "@type": "SoftwareApplication", "name": f"csrm {c.removeprefix('#csrm-')}"} for c in commands]
@@ -54,7 +57,8 @@ def crate_graph(folder: Path, chain: "Link") -> list[Entity]:
         "result": {"@id": ids[chain.path]},
     }
     root = _root(chain, workflow, data, [run, *actions])
-    return [_metadata(), root, *_workflow(workflow, commands), *data, *tools, run, *actions]
+    named = [{"@id": _licence_id(name), "@type": "CreativeWork", "name": name} for name in sorted({*licences.values()})]
+    return [_metadata(), root, *_workflow(workflow, commands), *data, *tools, run, *actions, *named]
 
 
 def _walk(link: "Link") -> Iterator["Link"]:
@@ -75,9 +79,19 @@ def _identifier(folder: Path, path: Path, digest: str | None) -> str:
     return f"ni:///sha-256;{name}?path={quote(path.as_posix())}"
 
 
-def _file(identifier: str, link: "Link") -> Entity:
+def _file(identifier: str, link: "Link", licence: str | None) -> Entity:
     kind = "Dataset" if Path(link.path).is_dir() else "File"
-    return {"@id": identifier, "@type": kind, "name": link.path, "sha256": link.actual, "additionalType": link.kind}
+    entity = {"@id": identifier, "@type": kind, "name": link.path, "sha256": link.actual, "additionalType": link.kind}
+    return {**entity, "license": {"@id": _licence_id(licence)}} if licence else entity
+
+
+def _licence(path: str, terms: Mapping[str, str]) -> str | None:
+    """Licence of raw data or a raw model: of the folder that the path lies in."""
+    return next((licence for folder, licence in terms.items() if f"/{folder}/" in f"/{path}/"), None)
+
+
+def _licence_id(name: str) -> str:
+    return f"#licence-{quote(name.replace(' ', '-'))}"
 
 
 def _action(ids: dict[str, str], link: "Link") -> Entity:

@@ -367,6 +367,19 @@ def test_crate(run: Path, folder: str) -> None:
     assert (files[FIGURE]["@id"] == FIGURE) == (folder == ".")
 
 
+def test_a_crate_names_the_licences_of_raw_data(run: Path) -> None:
+    columns = "id kind adapter source locator revision sha256 mirror raw parts licence gated page".split()
+    line = "toy labelled rows project - - - - toy - CC-BY-NC-4.0 no -".split()
+    write_text("config/datasets.tsv", "\t".join(columns) + "\n" + "\t".join(line) + "\n")
+    columns = "id format source locator revision sha256 raw licence gated page".split()
+    write_text("config/models.tsv", "\t".join(columns) + "\n")
+    assert main(["audit", FIGURE, "--crate", "."]) == 0
+    graph = json.loads(Path("ro-crate-metadata.json").read_text())["@graph"]
+    licensed = {e["name"]: e["license"]["@id"] for e in graph if "license" in e and "sha256" in e}
+    assert licensed == {"data/raw/toy/rows.csv": "#licence-CC-BY-NC-4.0"}
+    assert {"@id": "#licence-CC-BY-NC-4.0", "@type": "CreativeWork", "name": "CC-BY-NC-4.0"} in graph
+
+
 def test_a_broken_chain_makes_no_crate(run: Path) -> None:
     _flip("data/raw/toy/rows.csv")
     assert main(["audit", FIGURE, "--crate", "crate"]) == 1

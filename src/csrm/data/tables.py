@@ -90,6 +90,16 @@ def load_models(config_dir: str | Path) -> dict[str, Model]:
     return {entry.id: entry for entry in read_table(Path(config_dir) / "models.tsv", Model)}
 
 
+def folder_licences(config_dir: str | Path) -> dict[str, str]:
+    """Folder of raw data or of a raw model, `data/raw/<raw>` or below `data_root`, -> its licences."""
+    found: dict[str, set[str]] = {}
+    for entry in (*load_datasets(config_dir).values(), *load_models(config_dir).values()):
+        mirror = entry.mirror if isinstance(entry, Dataset) else None
+        for folder in filter(None, (entry.raw and f"data/raw/{entry.raw}", mirror)):
+            found.setdefault(folder, set()).add(entry.licence)
+    return {folder: "; ".join(sorted(licences)) for folder, licences in found.items()}
+
+
 def get(entries: dict[str, Any], key: str, table: str) -> Any:
     """One entry of a table; an unknown id fails with the known ones."""
     if key not in entries:
