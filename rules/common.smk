@@ -158,7 +158,7 @@ FIGURES = [
 # What the run uses, for its table of licences: role -> ids of config/{datasets,models,guards}.tsv, or names of models.
 USED = {
     "training-data": [{"topics": "topics-prompts"}.get(d, d) for d in (*S.data.train, *S.data.response_pairs)],
-    "benchmark": BENCHMARK_SETS,
+    "benchmark": own_sets(BENCHMARKS.values()),
     "helpfulness-data": HELPFUL_SETS if HELPERS else [],
     "judge-data": JUDGE_SETS,
     "backbone": sorted({t.backbone for t in (S.train, *VARIANTS.values())}),

@@ -368,10 +368,24 @@ def test_crate(run: Path, folder: str) -> None:
 
 
 def test_a_crate_names_the_licences_of_raw_data(run: Path) -> None:
-    columns = "id kind adapter source locator revision sha256 mirror raw parts licence gated page".split()
-    line = "toy labelled rows project - - - - toy - CC-BY-NC-4.0 no -".split()
+    columns = [
+        "id",
+        "kind",
+        "adapter",
+        "source",
+        "locator",
+        "revision",
+        "sha256",
+        "mirror",
+        "raw",
+        "parts",
+        "licence",
+        "gated",
+        "page",
+    ]
+    line = ["toy", "labelled", "rows", "project", "-", "-", "-", "-", "toy", "-", "CC-BY-NC-4.0", "no", "-"]
     write_text("config/datasets.tsv", "\t".join(columns) + "\n" + "\t".join(line) + "\n")
-    columns = "id format source locator revision sha256 raw licence gated page".split()
+    columns = ["id", "format", "source", "locator", "revision", "sha256", "raw", "licence", "gated", "page"]
     write_text("config/models.tsv", "\t".join(columns) + "\n")
     assert main(["audit", FIGURE, "--crate", "."]) == 0
     graph = json.loads(Path("ro-crate-metadata.json").read_text())["@graph"]
