@@ -84,8 +84,9 @@ def rows(count: int = 60, seed: int = 0) -> list[Row]:
 class Scripted:
     """A language model whose answers follow from a seed and what it is asked.
 
-    A category whose name begins with `breaks` is violated by every response, any other by none. It proposes either kind
-    on either side, held-out words among them, and sometimes gives no answer.
+    A category whose name begins with `breaks` is violated by every response, and so is a rewritten guideline `about`
+    something; all else by none. It proposes either kind on either side, held-out words among them, and sometimes gives
+    no answer.
     """
 
     def __init__(self, seed: int, words: Iterable[str] = LEXICONS) -> None:
@@ -98,7 +99,7 @@ class Scripted:
         if rng.random() < 0.05:
             return None
         if prompt.name == "classify":
-            return parse({"violation": values["categories"].startswith("- breaks")})
+            return parse({"violation": values["categories"].startswith("- breaks") or "about" in values["categories"]})
         if prompt.name == "most-severe":
             return parse({"number": rng.randint(1, values["known"].count("\n") + 1)})
         if prompt.name == "describe":

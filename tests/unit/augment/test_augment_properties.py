@@ -140,7 +140,7 @@ def test_a_stricter_rewrite_disallows_more(kind, seed):
         assert kind == "llm" or flagged[0] >= flagged[1]
 
 
-@property_of
+@hypothesis_settings(property_of, max_examples=60)
 @given(
     st.sampled_from(("base", "cca", "cca by llm", "sa", "sa by llm")),
     st.sets(st.sampled_from(FAMILIES), min_size=1, max_size=4),
@@ -156,6 +156,7 @@ def test_nothing_held_out_leaks(source, held_out, settings, seed):
         "sa": lambda: strict_and_lenient(False, settings, seed, catalogue),
         "sa by llm": lambda: strict_and_lenient(True, settings, seed, catalogue),
     }[source]()
+    assert groups or source == "sa by llm" or settings.keep_uncontrasted < 1
     for group in groups:
         text = group.model_dump_json(include={"branches"}).lower()
         assert not [family for family in held_out if family in text]
