@@ -31,7 +31,7 @@ import torch
 from scoring import SHAPES, Case, build, counts, flops, peak, seconds
 from trainers import CASES, OURS, Pair, Way, inputs, sequences_of, trained
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2}  # of the loss, nats, and of gradients, relative
+TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-1}  # of the loss, nats, and of gradients, relative
 SIDE = 8192  # rows and columns of the product whose speed is called an accelerator's peak
 HEAD = "| case | against | tokens | computed | s | ours, s | x | TFLOP | ours, TFLOP | x FLOPs | / peak | ours / peak "
 HEAD += "| loss | gradients |"

@@ -116,7 +116,7 @@ def test_tables_of_a_model_folder_in_bfloat16(
         cells = dict(zip(names.strip("| ").split(" | "), line.strip("| ").split(" | "), strict=True))
         utilisation = 1e9 * float(cells["ours, TFLOP"]) / float(cells["ours, s"])
         assert float(cells["ours / peak"]) == pytest.approx(utilisation, rel=0.02)
-        assert float(cells["loss"]) < 3e-2 and float(cells["TFLOP"]) > float(cells["ours, TFLOP"])
+        assert float(cells["loss"]) < 1e-1 and float(cells["TFLOP"]) > float(cells["ours, TFLOP"])
 
 
 def test_memory_of_a_step_is_measured(benchmark: ModuleType, tmp_path: Path) -> None:
