@@ -184,18 +184,22 @@ class CSRM:
         return self.score_many([conversation], [config])[0][0]
 
     def score_many(
-        self, conversations: Sequence[Conversation], configs: Sequence[SafetyConfig | str | Path]
+        self,
+        conversations: Sequence[Conversation],
+        configs: Sequence[SafetyConfig | str | Path],
+        progress: bool = False,
     ) -> list[list[Score]]:
         """Rewards of every conversation under every configuration: `result[conversation][config]`.
 
-        Whatever the grid's shape, text that requests share from their beginning is computed once.
+        Whatever the grid's shape, text that requests share from their beginning is computed once. `progress` shows a
+        progress bar.
         """
         loaded = [c if isinstance(c, SafetyConfig) else SafetyConfig.load(c) for c in configs]
         read = [[m if isinstance(m, Message) else Message.model_validate(m) for m in turns] for turns in conversations]
         if self.keeps_configs:
             for config in loaded:
                 self.warm(config)
-        scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded])
+        scores = self.score_requests([Request(turns, c.categories) for turns in read for c in loaded], progress)
         return [scores[i : i + len(loaded)] for i in range(0, len(scores), max(1, len(loaded)))]
 
     def score_requests(self, requests: Sequence[Request], progress: bool = False) -> list[Score]:
