@@ -44,6 +44,19 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
             {"score": {"backend": "openai", "base_url": "http://me:pw@host/v1"}},
             r"holds a user or password",
         ),
+        (
+            {"score": {"models": ["zero-shot", "minilm_lr"]}},
+            r"score.models \['minilm_lr'\] are unknown",  # not that score.calibrated names minilm-lr
+        ),
+        ({"train": {"variants": ["csrm-no-caa"]}}, r"train.variants \['csrm-no-caa'\] .*csrm-no-cca"),
+        (
+            {"score": {"models": ["zero-shot"]}},
+            r"score.calibrated names \['minilm-lr'\], which are not scored: .*'csrm', .*'zero-shot'\], name it there",
+        ),
+        (
+            {"align": {"configs": ["example"]}},
+            r"safety_configs/example.yaml, .*no category has a `key` among .*alcohol, .*or set align.prompts",
+        ),
         ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
         ({"align": {"swept": ["minilm"]}}, r"align.swept \['minilm'\] .*minilm-lr-no-config"),
@@ -76,3 +89,10 @@ def test_a_password_in_an_address_is_not_shown() -> None:
     with pytest.raises(ValueError) as caught:
         check({"score": {"backend": "openai", "base_url": "http://me:secret@host/v1"}})
     assert "secret" not in str(caught.value)
+
+
+def test_configurations_without_topics_are_for_a_language_model() -> None:
+    asked = {"configs": ["example"], "judge": "llm", "llm": {"model": "m"}}
+    check({"align": {**asked, "prompts": "generated"}})
+    with pytest.raises(ValueError, match=r"example.yaml, which align.configs names"):
+        check({"align": asked})
