@@ -52,6 +52,9 @@ MODEL_THREADS = max(1, (workflow.resource_settings.cores or 2) // 2)
 
 S = load("config", config)
 share(config)
+VARIANTS = variant_settings(load_variants("config"), S.train)
+DRAWS = variant_draws(load_variants("config"), S.train, S.augment)
+check_names(S, VARIANTS, "config")
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
@@ -69,10 +72,7 @@ ITEM_SETS = {
     **BENCHMARKS,
     **{name: get_benchmark("config", name) for name in (S.score.validation, S.score.clauses) if name},
 }
-VARIANTS = variant_settings(load_variants("config"), S.train)
-DRAWS = variant_draws(load_variants("config"), S.train, S.augment)
 MARGINS = margin_variants(load_variants("config"), S.train)
-check_names(S, VARIANTS, "config")
 REFERENCE = S.train.variants[0]
 REFERENCE_DRAW = draw_of(REFERENCE, S.train, DRAWS)
 SCORED = [*VARIANTS, *S.score.models]

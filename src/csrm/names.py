@@ -1,16 +1,18 @@
 """Names in the settings that tables and files define, checked together before anything is planned.
 
+
 Every idle run of the workflow checks them: files are read as far as it takes to find the names.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from csrm.align.helpfulness_pairs import HELPFUL
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import load_benchmarks
+from csrm.configs.safety_config import SafetyConfig
 from csrm.data.tables import load_datasets, load_models
 from csrm.settings import Settings, TrainSettings
 from csrm.settings.helpfulness import PROXY, TRAINED
@@ -30,9 +32,14 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
 
     Raises:
         ValueError: for an unknown name; the message gives the setting, the name and the known ones. For an address
-            of a server that cannot be used. For a further seed that is none.
+            of a server that cannot be used. For a further seed that is none. For a model that is calibrated and not
+            scored. For a configuration of alignment that the project's own prompts or judge cannot serve.
         FileNotFoundError: if `data_root` is no folder.
     """
+    if settings.data_root and not Path(settings.data_root).is_dir():
+        raise FileNotFoundError(
+            f"data_root {settings.data_root!r} is no folder: give a mirror in hub layout, or leave it out"
+        )
     folder, score, align = Path(config_dir), settings.score, settings.align
     models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
     rewards = [*variants, "zero-shot", *BASELINES]
@@ -64,6 +71,10 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),
     ):
         _check(setting, names, known)
+    _calibrated(score.calibrated, [*variants, *score.models])
+    if align.prompts == "written" or align.judge == "lexicon":
+        for setting, names in (("align.configs", align.configs), ("align.tested", align.tested)):
+            _on_topic(setting, [folder / "safety_configs" / f"{name}.yaml" for name in names], {*_topics()})
     _further("align.seeds", align.seeds, settings.seed)
     _further("train.seeds", settings.train.seeds, settings.seed if settings.train.seed is None else settings.train.seed)
     if (tasks := settings.capability.task_folder) and not Path(tasks).is_dir():
@@ -74,10 +85,6 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         from csrm.model.backends.address import server_address
 
         server_address(score, "csrm")
-    if settings.data_root and not Path(settings.data_root).is_dir():
-        raise FileNotFoundError(
-            f"data_root {settings.data_root!r} is no folder: give a mirror in hub layout, or leave it out"
-        )
 
 
 def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -89,6 +96,25 @@ def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
         seen.add(name)
     if missing:
         raise ValueError(f"{setting} {sorted(missing)} are unknown: choose among {', '.join(sorted(seen))}")
+
+
+def _calibrated(names: list[str], scored: list[str]) -> None:
+    if unknown := sorted(set(names) - set(scored)):
+        raise ValueError(
+            f"score.calibrated names {unknown}, which are not scored: choose among train.variants and score.models "
+            f"{scored}, name it there, or give score.calibrated too"
+        )
+
+
+def _on_topic(setting: str, paths: Iterable[Path], topics: Collection[str]) -> None:
+    """Refuse a configuration of which no category is a topic: the project's prompts and lexicons know topics only."""
+    for path in paths:
+        if not any(category.key in topics for category in SafetyConfig.load(path).categories):
+            raise ValueError(
+                f"{path}, which {setting} names: no category has a `key` among the topic families "
+                f"{', '.join(sorted(topics))}: add `key: FAMILY` to one, or set align.prompts to `generated` and "
+                "align.judge to `llm`"
+            )
 
 
 def _further(setting: str, seeds: list[int], own: int) -> None:

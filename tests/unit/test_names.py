@@ -47,6 +47,19 @@ def test_the_names_of_every_scale_are_known(scale: str) -> None:
             {"score": {"backend": "openai", "base_url": "http://me:pw@host/v1"}},
             r"holds a user or password",
         ),
+        (
+            {"score": {"models": ["zero-shot", "minilm_lr"]}},
+            r"score.models \['minilm_lr'\] are unknown",  # not that score.calibrated names minilm-lr
+        ),
+        ({"train": {"variants": ["csrm-no-caa"]}}, r"train.variants \['csrm-no-caa'\] .*csrm-no-cca"),
+        (
+            {"score": {"models": ["zero-shot"]}},
+            r"score.calibrated names \['minilm-lr'\], which are not scored: .*'csrm', .*'zero-shot'\], name it there",
+        ),
+        (
+            {"align": {"configs": ["example"]}},
+            r"safety_configs/example.yaml, .*no category has a `key` among .*alcohol, .*or set align.prompts",
+        ),
         ({"align": {"configs": ["no-alchol"]}}, r"align.configs \['no-alchol'\] .*no-alcohol"),
         ({"align": {"rewards": ["csrmm"]}}, r"align.rewards \['csrmm'\] .*csrm"),
         ({"align": {"swept": ["minilm"]}}, r"align.swept \['minilm'\] .*minilm-lr-no-config"),
@@ -102,3 +115,10 @@ def test_what_a_taxonomy_alone_names_can_be_held_out() -> None:
     own = {c.key for c in load_taxonomy("beavertails").categories} - {*families()}
     check({"data": {"held_out": sorted(own)[:1]}})
     assert own
+
+
+def test_configurations_without_topics_are_for_a_language_model() -> None:
+    asked = {"configs": ["example"], "judge": "llm", "llm": {"model": "m"}}
+    check({"align": {**asked, "prompts": "generated"}})
+    with pytest.raises(ValueError, match=r"example.yaml, which align.configs names"):
+        check({"align": asked})

@@ -151,6 +151,8 @@ def test_data_that_only_a_mirror_holds_are_named(dataset: str, folder: str, copy
         ("seed=-1", "seed"),
         ("helpfulness={reward: trained, judge: trained}", "would be judged by the model that it was optimised for"),
         ("helpfulness={reward: llama}", "helpfulness.reward ['llama'] are unknown"),
+        ("align={judge_data: [xstst]}", "align.judge_data ['xstst'] are unknown: choose among"),
+        ("align={configs: [example]}", "config/safety_configs/example.yaml, which align.configs names: no category"),
     ],
 )
 def test_wrong_settings_stop_the_run(option: str, message: str, copy: Path) -> None:

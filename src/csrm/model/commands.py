@@ -121,7 +121,7 @@ def run_score(options: argparse.Namespace) -> None:
         )
     if options.cache_dir:
         model.keep_configs(options.cache_dir, options.cache_memory * 2**20)
-    grid = model.score_many(conversations, configs, progress=True)
+    grid = model.score_many(conversations, configs, progress=sys.stderr.isatty())
     rows: list[dict[str, Any]] = [
         {"conversation": n, "config": config.name, **score._asdict()}
         for n, scores in enumerate(grid)
@@ -150,18 +150,27 @@ def _score_settings(options: argparse.Namespace) -> Any:
         raise ValueError(explain(error, ScoreSettings)) from None
 
 
+def _read_message(data: Any, place: str) -> Any:
+    from typing import get_args
+
+    from csrm.rows import Message
+
+    if not isinstance(data, dict) or set(data) != {"role", "content"} or not isinstance(data["content"], str):
+        raise ValueError(f'{place}: expected {{"role": "...", "content": "..."}}, got {str(data)[:80]}')
+    roles = get_args(Message.model_fields["role"].annotation)
+    if data["role"] not in roles:
+        raise ValueError(f"{place}: role {data['role']!r} is unknown: choose among {', '.join(roles)}")
+    return Message.model_validate(data)
+
+
 def _read_conversations(path: Path) -> list[Any]:
     from csrm.files import read_dicts
-    from csrm.rows import Message
 
     conversations = []
     for number, row in enumerate(read_dicts(path), 1):
-        if not isinstance(row, dict) or not row.get("messages"):
+        if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
             raise ValueError(f'{path}, line {number}: expected {{"messages": [...]}}, got {str(row)[:80]}')
-        try:
-            messages = [Message.model_validate(message) for message in row["messages"]]
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+        messages = [_read_message(m, f"{path}, line {number}, message {n}") for n, m in enumerate(row["messages"], 1)]
         if messages[-1].role != "assistant":
             raise ValueError(
                 f"{path}, line {number}: the last message is of role {messages[-1].role!r}; it is the one that is "

@@ -74,17 +74,6 @@ class Settings(Section):
     cosa: CosaSettings = CosaSettings()
 
     @model_validator(mode="after")
-    def _calibrated(self) -> "Settings":
-        scored = [*self.train.names(), *self.score.models]
-        unknown = sorted(set(self.score.calibrated) - set(scored))
-        if unknown:
-            raise ValueError(
-                f"score.calibrated names {unknown}, which are not scored: choose among train.variants and score.models "
-                f"{scored}, name it there, or give score.calibrated too"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _thresholds(self) -> "Settings":
         if self.augment.standard_threshold in self.augment.held_out_thresholds:
             raise ValueError(

@@ -14,7 +14,14 @@ GOOD = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "c
     [
         ("", "holds no conversations"),
         (GOOD + '{"message": []}\n', 'line 2: expected {"messages"'),
-        (GOOD + '{"messages": [{"role": "agent", "content": "a"}]}\n', "line 2: (.|\n)*role"),
+        (GOOD + '{"messages": "q"}\n', 'line 2: expected {"messages"'),
+        (
+            GOOD + GOOD.replace("assistant", "asistant"),
+            "mine.jsonl, line 2, message 2: role 'asistant' is unknown: choose among system, user, assistant$",
+        ),
+        (GOOD.replace("content", "contents"), 'line 1, message 1: expected {"role": .*, got .*contents'),
+        (GOOD.replace('"a"', "null"), 'line 1, message 2: expected {"role"'),
+        ('{"messages": ["q"]}', "line 1, message 1: expected .*, got q"),
         (GOOD + GOOD.replace("assistant", "user"), "line 2: the last message is of role 'user'"),
     ],
 )
