@@ -28,7 +28,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import torch
-from scoring import SHAPES, Case, build, counts, flops, peak, seconds
+from scoring import PEAK, SHAPES, Case, build, counts, flops, seconds
 from trainers import CASES, OURS, Pair, Way, inputs, sequences_of, trained
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-1}  # of the loss, nats, and of gradients, relative
@@ -96,11 +96,10 @@ def elapsed(device: str, work: Callable[[], Any]) -> float:
 
 def speed(device: str, dtype: str) -> float:
     """GFLOP/s of a large product."""
-    if device == "cpu":
-        return peak()
-    matrix = torch.ones(SIDE, SIDE, device=device, dtype=getattr(torch, dtype))
+    side = PEAK if device == "cpu" else SIDE
+    matrix = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
     matrix @ matrix
-    return 2e-9 * SIDE**3 / elapsed(device, lambda: matrix @ matrix)
+    return 2e-9 * side**3 / elapsed(device, lambda: matrix @ matrix)
 
 
 def in_format(ways: dict[str, Way], dtype: str) -> dict[str, Way]:
