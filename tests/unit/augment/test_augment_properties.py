@@ -3,7 +3,8 @@
 from random import Random
 
 import augment_fakes as fakes
-from hypothesis import HealthCheck, given
+import pytest
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -43,7 +44,12 @@ SETTINGS = st.builds(
     pairs_per_conversation=st.none() | st.integers(1, 3),
 )
 SEEDS = st.integers(0, 10**6)
-property_of = hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_of = hypothesis_settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.reuse, Phase.generate),  # shrinking 17 settings takes minutes
+)
 
 
 def proposer(llm, settings, seed, catalogue):
@@ -140,13 +146,9 @@ def test_a_stricter_rewrite_disallows_more(kind, seed):
         assert kind == "llm" or flagged[0] >= flagged[1]
 
 
-@hypothesis_settings(property_of, max_examples=60)
-@given(
-    st.sampled_from(("base", "cca", "cca by llm", "sa", "sa by llm")),
-    st.sets(st.sampled_from(FAMILIES), min_size=1, max_size=4),
-    SETTINGS,
-    SEEDS,
-)
+@pytest.mark.parametrize("source", ["base", "cca", "cca by llm", "sa", "sa by llm"])
+@hypothesis_settings(property_of, max_examples=12)
+@given(st.sets(st.sampled_from(FAMILIES), min_size=1, max_size=4), SETTINGS, SEEDS)
 def test_nothing_held_out_leaks(source, held_out, settings, seed):
     catalogue = fakes.catalogue(held_out)
     groups = {
@@ -156,7 +158,6 @@ def test_nothing_held_out_leaks(source, held_out, settings, seed):
         "sa": lambda: strict_and_lenient(False, settings, seed, catalogue),
         "sa by llm": lambda: strict_and_lenient(True, settings, seed, catalogue),
     }[source]()
-    assert groups or source == "sa by llm" or settings.keep_uncontrasted < 1
     for group in groups:
         text = group.model_dump_json(include={"branches"}).lower()
         assert not [family for family in held_out if family in text]
