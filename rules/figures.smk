@@ -40,6 +40,7 @@ TABLE_METRICS = {
     "table5": [*ALIGNMENTS, *TRANSFERS, *POLICIES],
     "pareto": SWEEPS,
     "judge": ["<out>/metrics/judge.json"],
+    "retrieval": expand("<out>/metrics/retrieval/{dataset}.json", dataset=RETRIEVED),
     "capability": CAPABILITY,
     "table7": CLAUSES,
     "calibration": CALIBRATIONS,

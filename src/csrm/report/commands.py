@@ -11,7 +11,6 @@ from csrm.settings import SEED_MARK, MetricSettings, read_slice
 if TYPE_CHECKING:
     import pandas as pd
 
-Subparsers = Any
 TABLES = (
     "table1",
     "table2",
@@ -31,8 +30,12 @@ TABLES = (
     "pareto",
     "judge",
     "capability",
+    "retrieval",
 )
-FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness", "overoptimisation")
+FIGURES = (
+    *("figure3", "figure4", "figure5", "figure8", "configurability", "variety", "training", "strictness"),
+    "overoptimisation",
+)
 CONFIG = "benchmarks.tsv"
 DATASETS = "datasets.tsv"
 KINDS = {
@@ -47,11 +50,12 @@ KINDS = {
     "pareto": "sweep",
     "judge": "judge",
     "capability": "capability",
+    "retrieval": "retrieval",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
 
-def register(subparsers: Subparsers) -> None:
+def register(subparsers: Any) -> None:
     """Add the stage's commands."""
     table = subparsers.add_parser("table", help="a result table as CSV and Markdown")
     table.add_argument("--table", required=True, choices=TABLES)
@@ -65,9 +69,7 @@ def register(subparsers: Subparsers) -> None:
     table.set_defaults(run=run_table)
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
-    figure.add_argument(
-        "--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4, overoptimisation"
-    )
+    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="figures not named below; variety")
     figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
     figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
     figure.add_argument(
@@ -133,6 +135,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         judge,
         pareto,
         proposers,
+        retrieval,
         seeds,
         severity,
         summary,
@@ -153,6 +156,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "pareto": pareto.area_table,
         "judge": judge.judge_table,
         "capability": capability.capability_table,
+        "retrieval": retrieval.retrieval_table,
     }
     if options.table in plain:
         return plain[options.table](documents)
@@ -197,13 +201,14 @@ def _kind(document: dict[str, Any]) -> str:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import checkpoints, figures, pareto, recall, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, recall, reliability, retrieval, variety
     from csrm.report.style import save, styled
 
     draw = {
         "figure3": recall.draw_recall,
         "figure4": pareto.draw_sweep,
         "figure5": reliability.draw_reliability,
+        "figure8": retrieval.draw_retrieval,
         "configurability": figures.draw_configurability,
         "variety": variety.draw_variety,
         "training": figures.draw_training,
@@ -225,6 +230,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
         "variety": {"metrics", "statistics"},
         "figure3": {"statistics"},
         "figure5": scored,
+        "figure8": set(),
         "strictness": scored,
         "training": {"logs"},
     }
@@ -239,7 +245,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import checkpoints, figures, pareto, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, reliability, retrieval, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -253,6 +259,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         return variety.variety_table(documents, _benchmarks(options.config_dir), categories)
     if options.figure == "overoptimisation":
         return checkpoints.curve_table(_documents(options.metrics, "checkpoints"))
+    if options.figure == "figure8":
+        return retrieval.retrieval_frame(_documents(options.metrics, "retrieval"))
     if options.figure == "figure4":
         return pareto.sweep_table(_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}
