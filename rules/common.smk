@@ -66,6 +66,9 @@ for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCH
 JUDGE_SETS = [name for name in S.align.judge_data if at_hand(DATASETS[name], S.data_root)]
 for name in sorted({*S.align.judge_data} - {*JUDGE_SETS}):
     print(f"the judge is not measured on {name}: data_root does not hold it", file=sys.stderr)
+RETRIEVED = [name for name in S.score.retrieval if at_hand(DATASETS[name], S.data_root)]
+for name in sorted({*S.score.retrieval} - {*RETRIEVED}):
+    print(f"retrieval is not measured on {name}: data_root does not hold it", file=sys.stderr)
 # Items are also made of the validation split, to calibrate on; it is no result.
 # The clause probe (Table 7) has a table of its own.
 ITEM_SETS = {
@@ -140,6 +143,7 @@ TABLES += ["severity"] * any(b.builder == "severity" for b in BENCHMARKS.values(
 TABLES += ["cosa"] * S.cosa.table
 TABLES += ["proposers"] * bool(S.augment.compared)
 TABLES += ["judge"] * bool(JUDGE_SETS)
+TABLES += ["retrieval"] * bool(RETRIEVED)
 # Benchmarks whose configurations ask for severity thresholds.
 STRICT = [b.id for b in BENCHMARKS.values() if b.builder in ("strictness", "threshold") and b.taxonomy != "beavertails"]
 # Models that differ in the number of categories that CCA draws from.
@@ -153,6 +157,7 @@ FIGURES = [
     "figure3",
     "figure4",
     "figure5",
+    "figure8",
     *["overoptimisation"] * bool(S.align.checkpoints),
 ]
 # What the run uses, for its table of licences: role -> ids of config/{datasets,models,guards}.tsv, or names of models.

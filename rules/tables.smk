@@ -41,6 +41,7 @@ TABLE_METRICS = {
     "table5": [*ALIGNMENTS, *TRANSFERS, *POLICIES],
     "pareto": SWEEPS,
     "judge": ["<out>/metrics/judge.json"],
+    "retrieval": expand("<out>/metrics/retrieval/{dataset}.json", dataset=RETRIEVED),
     "capability": CAPABILITY,
     "table6": MARGIN_EVALUATIONS,
     "table7": CLAUSES,

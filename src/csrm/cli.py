@@ -15,6 +15,7 @@ GROUPS = (
     "csrm.bench.commands",
     "csrm.bench.clauses_commands",
     "csrm.bench.proposals_commands",
+    "csrm.bench.retrieval_commands",
     "csrm.align.helpfulness_commands",
     "csrm.align.commands",
     "csrm.align.evaluation_commands",

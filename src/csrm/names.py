@@ -46,6 +46,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     helpers = [PROXY, TRAINED, *(key for key, model in models.items() if model.format == "reward")]
     backbones = [key for key, model in models.items() if model.format != "reward"]
     helpful = [key for key, dataset in datasets.items() if key in HELPFUL or dataset.kind == "labelled"]
+    labelled = [key for key, dataset in datasets.items() if dataset.kind == "labelled"]
     configs = [path.stem for path in (folder / "safety_configs").glob("*.yaml")]
     for setting, names, known in (
         ("train.backbone", {settings.train.backbone, *(v.backbone for v in variants.values())}, backbones),
@@ -63,18 +64,20 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("score.benchmarks", score.benchmarks, benchmarks),
         ("score.validation", [score.validation], benchmarks),
         ("score.clauses", [score.clauses] if score.clauses else [], benchmarks),
+        ("score.retrieval", score.retrieval, labelled),
         ("score.models", score.models, ["zero-shot", *BASELINES, *load_guards(folder)]),
         ("align.configs", align.configs, configs),
         ("align.tested", align.tested, configs),
         ("align.rewards", align.rewards, rewards),
         ("align.swept", align.swept, rewards),
-        ("align.judge_data", align.judge_data, [name for name, d in datasets.items() if d.kind == "labelled"]),
+        ("align.judge_data", align.judge_data, labelled),
     ):
         _check(setting, names, known)
     _calibrated(score.calibrated, [*variants, *score.models])
     if align.prompts == "written" or align.judge == "lexicon":
+        topics = TOPIC.findall((CONFIGS / "topics.yaml").read_text(encoding="utf-8"))
         for setting, names in (("align.configs", align.configs), ("align.tested", align.tested)):
-            _on_topic(setting, [folder / "safety_configs" / f"{name}.yaml" for name in names], {*_topics()})
+            _on_topic(setting, [folder / "safety_configs" / f"{name}.yaml" for name in names], topics)
     _further("align.seeds", align.seeds, settings.seed)
     _further("train.seeds", settings.train.seeds, settings.seed if settings.train.seed is None else settings.train.seed)
     if (tasks := settings.capability.task_folder) and not Path(tasks).is_dir():

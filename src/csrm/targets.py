@@ -29,6 +29,7 @@ TABLES = {
     "helpfulness": "helpfulness.reward (trained, or a reward model of config/models.tsv)",
     "severity": "score.benchmarks (one of human severities, such as pyrit-severity)",
     "judge": "align.judge_data",
+    "retrieval": "score.retrieval",
     "table4": "score.benchmarks (one on over-refusal, such as xstest)",
     "table6": "train.variants (one of another backbone or margin, such as csrm-margin-1)",
     "table7": "score.clauses",

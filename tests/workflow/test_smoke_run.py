@@ -21,7 +21,7 @@ NOT_IN_SMOKE = {
     "compare_policies",
     "plot_variety",
 }
-FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
+FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "figure8", "overoptimisation")
 TABLES = (
     "licences",
     "table1",
@@ -36,6 +36,7 @@ TABLES = (
     "proposers",
     "pareto",
     "judge",
+    "retrieval",
     "helpfulness",
 )
 

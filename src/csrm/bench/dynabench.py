@@ -8,7 +8,7 @@ from typing import Any
 
 from csrm.bench.build import label_of
 from csrm.configs.safety_config import Category
-from csrm.rows import Item, Row, ScoreRow
+from csrm.rows import Item, Message, Row, ScoreRow
 
 TOP = 20
 K1, B = 1.5, 0.75
@@ -37,8 +37,7 @@ def turnwise_items(rows: Sequence[Row], benchmark: str, top: int = TOP) -> tuple
     items = []
     for row in kept:
         rules = _rules(row)
-        scores = bm25("\n".join(message.content for message in row.messages), rules)
-        best = sorted(sorted(range(len(rules)), key=lambda i: (-scores[i], i))[:top])
+        best = sorted(closest(row.messages, rules)[:top])
         ends = [i + 1 for i, message in enumerate(row.messages) if message.role == "assistant"]
         for end in ends:
             name = f"{benchmark}:{row.id}:{end}"
@@ -66,6 +65,12 @@ def _item(row: Row, name: str, end: int, rules: Sequence[str], **meta: Any) -> I
         subset=str(row.meta.get("failure_mode") or "all"),
         meta=meta,
     )
+
+
+def closest(messages: Sequence[Message], rules: Sequence[str]) -> list[int]:
+    """Positions of all rules, those that fit the whole conversation best (BM25) first; ties in the policy's order."""
+    scores = bm25("\n".join(message.content for message in messages), rules)
+    return sorted(range(len(rules)), key=lambda i: (-scores[i], i))
 
 
 def bm25(query: str, texts: Sequence[str]) -> list[float]:

@@ -13,18 +13,18 @@ from csrm.settings import SEED_MARK, MetricSettings, read_slice
 if TYPE_CHECKING:
     import pandas as pd
 
-Subparsers = Any
-FIGURES = ("figure3", "figure4", "figure5", "configurability", "variety", "training", "strictness", "overoptimisation")
+FIGURES = (
+    *("figure3", "figure4", "figure5", "figure8", "configurability", "variety", "training", "strictness"),
+    "overoptimisation",
+)
 
 
-def register(subparsers: Subparsers) -> None:
+def register(subparsers: Any) -> None:
     """Add the stage's commands."""
     add_table(subparsers)
     figure = subparsers.add_parser("figure", help="a figure as PDF, PNG and CSV")
     figure.add_argument("--figure", required=True, choices=FIGURES)
-    figure.add_argument(
-        "--metrics", type=Path, nargs="+", default=[], help="configurability, variety, figure4, overoptimisation"
-    )
+    figure.add_argument("--metrics", type=Path, nargs="+", default=[], help="figures not named below; variety")
     figure.add_argument("--items", type=Path, nargs="*", default=[], help="figure3, figure5 (one), strictness")
     figure.add_argument("--scores", type=Path, nargs="*", default=[], help="MODEL/BENCHMARK.jsonl files")
     figure.add_argument(
@@ -44,13 +44,14 @@ def register(subparsers: Subparsers) -> None:
 
 def run_figure(options: argparse.Namespace) -> None:
     """Tidy table -> PREFIX.pdf, .png and .csv."""
-    from csrm.report import checkpoints, figures, pareto, recall, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, recall, reliability, retrieval, variety
     from csrm.report.style import save, styled
 
     draw = {
         "figure3": recall.draw_recall,
         "figure4": pareto.draw_sweep,
         "figure5": reliability.draw_reliability,
+        "figure8": retrieval.draw_retrieval,
         "configurability": figures.draw_configurability,
         "variety": variety.draw_variety,
         "training": figures.draw_training,
@@ -72,6 +73,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
         "variety": {"metrics", "statistics"},
         "figure3": {"statistics"},
         "figure5": scored,
+        "figure8": set(),
         "strictness": scored,
         "training": {"logs"},
     }
@@ -86,7 +88,7 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
-    from csrm.report import checkpoints, figures, pareto, reliability, variety
+    from csrm.report import checkpoints, figures, pareto, reliability, retrieval, variety
 
     settings = read_slice(options.settings, MetricSettings) if options.settings else MetricSettings.model_validate({})
     if options.figure == "training":
@@ -100,6 +102,8 @@ def _figure_table(options: argparse.Namespace) -> "pd.DataFrame":
         return variety.variety_table(documents, read_benchmarks(options.config_dir), categories)
     if options.figure == "overoptimisation":
         return checkpoints.curve_table(read_documents(options.metrics, "checkpoints"))
+    if options.figure == "figure8":
+        return retrieval.retrieval_frame(read_documents(options.metrics, "retrieval"))
     if options.figure == "figure4":
         return pareto.sweep_table(read_documents(options.metrics, "sweep"))
     items = {path.stem: files.read_rows(path, Item) for path in options.items}

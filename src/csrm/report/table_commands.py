@@ -31,6 +31,7 @@ TABLES = (
     "pareto",
     "judge",
     "capability",
+    "retrieval",
 )
 LISTS = {"datasets": "datasets.tsv", "models": "models.tsv", "guards": "guards.tsv"}
 ROLES = {"table1": ("groups", "rows"), "table6": ("metrics", "variant_settings"), "licences": ("used",)}
@@ -47,6 +48,7 @@ KINDS = {
     "pareto": "sweep",
     "judge": "judge",
     "capability": "capability",
+    "retrieval": "retrieval",
 }
 """Kind of document that a table is made of, where it is not `evaluation`."""
 
@@ -123,6 +125,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         margins,
         pareto,
         proposers,
+        retrieval,
         seeds,
         severity,
         summary,
@@ -142,6 +145,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         "pareto": pareto.area_table,
         "judge": judge.judge_table,
         "capability": capability.capability_table,
+        "retrieval": retrieval.retrieval_table,
     }
     if options.table in plain:
         return plain[options.table](documents)

@@ -31,7 +31,7 @@ class ScoreSettings(BackendSettings):
     """Scoring of benchmark items."""
 
     selection = frozenset(
-        {"models", "benchmarks", "guards", "validation", "calibrated", "clauses", "item_cap"}
+        {"models", "benchmarks", "guards", "validation", "calibrated", "clauses", "retrieval", "item_cap"}
         | BackendSettings.model_fields.keys()
     )
     models: list[str] = Field(
@@ -49,6 +49,10 @@ class ScoreSettings(BackendSettings):
     )
     clauses: str | None = Field(
         "pyrit-clauses", description="clause probe of Table 7 in config/benchmarks.tsv (None: left out)"
+    )
+    retrieval: list[str] = Field(
+        ["pyrit-harm"],
+        description="data sets with relevant policy rules, or labelled categories as a proxy, for Figure 8",
     )
     token_budget: int = Field(4096, ge=64, description="padded tokens in one forward pass (transformers)")
     tree_length: int = Field(768, ge=64, description="longest row in which items share prefixes, tokens (transformers)")

@@ -335,3 +335,34 @@ def test_unknown_label_lists_the_allowed_ones() -> None:
     row = {"prompt": "a", "response": "b", "label": "maybe"}
     with pytest.raises(ValueError, match=r"'maybe' is not one of \['harmful', 'unharmful'\]"):
         list(ADAPTERS["xstest-response"]("x", {"harmfulness": [row]}, Counter()))
+
+
+def test_relevant_rules_of_a_policy_are_yours_to_name() -> None:
+    rows, _ = adapt("dynabench-relevant")
+    assert [row.meta["relevant_rules"] for row in rows] == [[1, 2], []]
+    assert [row.meta["relevance_source"] for row in rows] == ["human", "judge:some-model"]
+    assert rows[0].meta["policy"][0] == "Never promise a delivery date." and rows[0].meta["num_turns"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("relevant_rules", [3], r"row 0: relevant_rules is \[3\]; expected a list of numbers .* 1 to 2"),
+        ("relevant_rules", [0], "relevant_rules"),
+        ("relevant_rules", [True], "relevant_rules"),
+        ("relevant_rules", "1", "relevant_rules"),
+        ("relevant_rules", None, "relevant_rules"),
+        ("relevance_source", "", "relevance_source is ''; expected human or judge:<model>"),
+    ],
+)
+def test_relevant_rules_are_numbers_with_a_source(field: str, value: Any, message: str) -> None:
+    row = load_fixture("dynabench-relevant")["rows"][0] | {field: value}
+    with pytest.raises(ValueError, match=message):
+        list(guards.dynabench_relevant("d", {"rows": [row]}, Counter()))
+
+
+def test_relevant_rules_follow_their_row_where_another_is_dropped() -> None:
+    parts = load_fixture("dynabench-relevant")
+    silent = parts["rows"][1] | {"transcript": "User: Hello?"}
+    rows = list(guards.dynabench_relevant("d", {"rows": [silent, parts["rows"][0]]}, Counter()))
+    assert [(row.id, row.meta["relevant_rules"]) for row in rows] == [("d-1", [1, 2])]

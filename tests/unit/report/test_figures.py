@@ -11,7 +11,7 @@ import pytest
 
 from csrm import files
 from csrm.configs.safety_config import Category
-from csrm.report import commands, figures, pareto, recall, reliability, style
+from csrm.report import commands, figures, pareto, recall, reliability, retrieval, style
 from csrm.report.style import styled
 from csrm.rows import Item, Message, ScoreRow
 from csrm.settings import MetricSettings
@@ -275,3 +275,49 @@ def test_overoptimisation(tmp_path):
     rows = draw(tmp_path, "overoptimisation", "--metrics", *paths)
     assert len(rows) == 2 * (2 * len(quantities) + 1)
     assert [r["since_start"] for r in rows if (r["quantity"], r["algorithm"]) == ("safety", "DPO")] == ["", "0.5"]
+
+
+def retrieval_document(dataset, relevance, values):
+    points = [
+        {
+            "k": k,
+            "value": v,
+            "low": v - 0.1,
+            "high": min(1, v + 0.1),
+            "chance": k / 20,
+            "n": 9,
+            "n_prompts": 8,
+            "n_longer": 9,
+        }
+        for k, v in enumerate(values, 1)
+    ]
+    head = {"kind": "retrieval", "dataset": dataset, "scale": "demo", "seed": 0, "relevance": relevance}
+    return {**head, "recall": points}
+
+
+def test_figure8(tmp_path):
+    paths = []
+    for dataset, relevance in (("mine", "relevant rules named"), ("pyrit-harm", "proxy: labelled categories")):
+        paths.append(tmp_path / f"{dataset}.json")
+        files.write_json(paths[-1], retrieval_document(dataset, relevance, [0.5, 0.7, 1.0]))
+    rows = draw(tmp_path, "figure8", "--metrics", *paths)
+    printed = [(r["k"], r["value"]) for r in rows if r["source"] == "published"]
+    assert printed[:2] == [("1", "0.835"), ("2", "0.929")] and printed[-1] == ("17", "1.0") and len(printed) == 6
+    assert sum(r["relevance"].startswith("proxy") for r in rows) == 3 and len(rows) == 12
+
+
+def test_figure8_draws_the_published_points_alone_and_says_so(tmp_path):
+    assert {r["source"] for r in draw(tmp_path, "figure8")} == {"published"}
+    own = [retrieval_document("pyrit-harm", "proxy: labelled categories", [0.5, 0.7])]
+    with styled() as plt:
+        alone, both = (retrieval.draw_retrieval(plt, retrieval.retrieval_frame(d)) for d in ([], own))
+        assert "published points alone" in alone.axes[0].texts[0].get_text() and not both.axes[0].texts
+        labels = [text.get_text() for text in both.legends[0].get_texts()]
+        assert labels[1] == "pyrit-harm (n = 9)\nproxy: labelled categories" and labels[2] == "random order"
+
+
+def test_the_table_of_figure8_sets_published_beside_measured():
+    text, markdown = retrieval.retrieval_table([retrieval_document("pyrit-harm", "proxy: x", [0.5, 0.7])])
+    assert "| DynaBench | relevant entries" in markdown and "| 1 | 0.835 |" in markdown
+    assert "| pyrit-harm | proxy: x | measured@demo | 2 | 0.700 [0.600, 0.800] | 0.100 | 9 | 9 | 8 | 0 |" in markdown
+    assert len(text.splitlines()) == 9

@@ -15,6 +15,7 @@ ADAPTERS: dict[str, Adapter] = {
     "cosapien-prompts": cosa.cosapien_prompts,
     "cst-pairs": pairs.system_prompts,
     "dynabench": guards.dynabench,
+    "dynabench-relevant": guards.dynabench_relevant,
     "or-bench": exaggerated.or_bench,
     "project-pairs": project.pairs,
     "pyrit-harm": pyrit.harm,

@@ -201,6 +201,30 @@ def dynabench(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         )
 
 
+def dynabench_relevant(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
+    """DynaBench's rows with two columns that you add, as it publishes neither: which rules are relevant, who says so.
+
+    Raises:
+        ValueError: if a row does not name its relevant rules by their numbers (1 is the first), or its source.
+    """
+    for number, row in enumerate(parts["rows"]):
+        source, found = str(row.get("relevance_source") or ""), row.get("relevant_rules")
+        if not re.fullmatch(r"human|project|judge:.+", source):
+            raise ValueError(
+                f"row {number}: relevance_source is {row.get('relevance_source')!r}; expected human or judge:<model>"
+            )
+        known = range(1, len(rules(row["policy"])) + 1)
+        if not isinstance(found, list) or any(type(n) is not int or n not in known for n in found):
+            raise ValueError(
+                f"row {number}: relevant_rules is {found!r}; expected a list of numbers of the policy's rules, "
+                f"{known.start} to {len(known)}, [] where none is relevant"
+            )
+    for made in dynabench(name, {"test": parts["rows"]}, drops):
+        row = parts["rows"][int(made.id.rpartition("-")[2])]
+        more = {"relevant_rules": sorted({*row["relevant_rules"]}), "relevance_source": row["relevance_source"]}
+        yield made.model_copy(update={"meta": {**made.meta, **more}})
+
+
 def turns(transcript: str) -> list[Message]:
     """Split a transcript at `User:` / `Agent:` at the start of a line (quoted or not); turns stay as they are."""
     pieces = _SPEAKER.split(transcript)[1:]
