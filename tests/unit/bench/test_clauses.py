@@ -124,9 +124,10 @@ def test_the_table_sets_each_number_beside_the_printed_one() -> None:
     assert float(loo["difference"]) == pytest.approx(1 / 3 - 0.125) and loo["comparable"] == "no"
     assert cells["beavertails-clauses, all categories", "unsafe rate, enforce"]["published"] == "0.843"
     assert cells["beavertails-clauses, all categories", "unsafe rate, both"]["published"] == ""
-    assert (
-        "| beavertails-clauses, Animal Abuse | csrm | unsafe rate, enforce | measured@small | 0.778 | 1.000 |" in text
+    line = next(
+        x for x in text.splitlines() if x.startswith("| beavertails-clauses, Animal Abuse | csrm | unsafe rate, enf")
     )
+    assert " | measured@small | " in line and " | 0.778 | 1.000 | " in line
 
 
 def test_printed_numbers_stand_beside_csrm_on_the_papers_data_alone() -> None:

@@ -59,7 +59,7 @@ def test_dpo_starts_from_the_fine_tuned_policy_which_is_its_reference(tiny_polic
     trained = prefer(tiny_policy, tmp_path / "tuned", pairs, SETTINGS, 0, tmp_path / "d", tmp_path / "two", "float32")
     assert trained.log[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert not (tmp_path / "d" / "tuned").exists()
-    row = torch.tensor([tokenise(load_tokenizer(tiny_policy), pairs[:1])[0][0]["input_ids"]])
+    row = torch.tensor([tokenise(load_tokenizer(tiny_policy), pairs[:1], max_length=1024)[0][0]["input_ids"]])
     folders = ((), (tmp_path / "tuned",), (tmp_path / "tuned", tmp_path / "two"))
     plain, tuned, both = (load_policy(tiny_policy, *f, dtype="float32").model(row).logits for f in folders)
     assert (plain - tuned).abs().max() > 1e-3 and (tuned - both).abs().max() > 1e-3
@@ -130,5 +130,5 @@ def test_the_table_sets_the_published_rows_beside_the_measured():
     groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
     text, markdown = cosa_table([{"kind": "cosa", "scale": "demo", "seed": 0, "groups": groups}])
     lines = [line.split("|") for line in markdown.splitlines() if "| cosalign |" in line and "| helpful_safe |" in line]
-    assert [line[5].strip() for line in lines] == ["0.520", "0.428"]
+    assert [line[6].strip() for line in lines] == ["0.520", "0.428"]
     assert "Llama-3.1-8B: SFT+Cascade" in text and "Safety-removed" in markdown
