@@ -32,6 +32,9 @@ def register(commands: Any) -> None:
     pairs.add_argument("--responses", type=Path, required=True, help="labelled responses, by any judge")
     check = _add(commands, "cosalign-check", run_check, "--output")
     check.add_argument("--rows", type=Path, nargs="+", required=True, help="JSON lines in CoSAlign-Train's columns")
+    check.add_argument(
+        "--categories", type=int, choices=(4, 7), default=4, help="size of T: 4 as published, 7 as for in-context shots"
+    )
     _add(commands, "cosalign-finetune", run_finetune, *TRAINING)
     prefer = _add(commands, "cosalign-prefer", run_prefer, *TRAINING)
     prefer.add_argument("--tuned", type=Path, required=True, help="adapter of `csrm cosalign-finetune`")
@@ -69,7 +72,8 @@ def run_label(options: argparse.Namespace) -> None:
 
 def run_pairs(options: argparse.Namespace) -> None:
     """Pair labelled responses by error score under drawn configurations."""
-    from csrm.cosa.pairs import make_pairs, problems, record
+    from csrm.cosa.pairs import make_pairs, record
+    from csrm.cosa.records import problems
     from csrm.cosa.schema import Labelled
 
     taxonomy = _taxonomy(options)
@@ -87,9 +91,10 @@ def run_pairs(options: argparse.Namespace) -> None:
 
 def run_check(options: argparse.Namespace) -> None:
     """Check rows in CoSAlign-Train's columns: error scores, their order, and the modes of the configurations."""
-    from csrm.cosa.pairs import problems, published_record
-    from csrm.cosa.synthesis import SEEN
+    from csrm.cosa.records import problems, published_record
+    from csrm.cosa.synthesis import NAMED, SEEN
 
+    nameable = NAMED if options.categories == 7 else SEEN
     with recording([options.output], {"rows": options.rows}):
         found: dict[str, list[str]] = {}
         count = 0
@@ -100,9 +105,10 @@ def run_check(options: argparse.Namespace) -> None:
                     read = published_record(row)
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number}: {error}") from None
-                if wrong := problems(read, SEEN):
+                if wrong := problems(read, nameable):
                     found[f"{path.name}:{number}"] = wrong
-        write_json(options.output, {"kind": "cosalign-check", "rows": count, "wrong": len(found), "problems": found})
+        report = {"kind": "cosalign-check", "categories": options.categories, "rows": count, "wrong": len(found)}
+        write_json(options.output, {**report, "problems": found})
     if found:
         place, wrong = next(iter(found.items()))
         raise ValueError(f"{len(found)} of {count} rows break CoSAlign's rules, such as {place}: {'; '.join(wrong)}")

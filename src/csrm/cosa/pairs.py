@@ -1,19 +1,16 @@
-"""CoSAlign's preference pairs from labelled responses (CoSA, Algorithm 1), and what must hold of every such pair."""
+"""CoSAlign's preference pairs from labelled responses (CoSA, Algorithm 1)."""
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from csrm.cosa.answers import worded
-from csrm.cosa.codecs import decode_group, decode_set
+from csrm.cosa.records import Record
 from csrm.cosa.schema import Labelled, Pair
-from csrm.cosa.synthesis import BETA, Draw, Harms, Response, draw_configs, error_tenths, pair_groups
+from csrm.cosa.synthesis import Draw, Response, draw_configs, error_tenths, pair_groups
 from csrm.cosa.topics import Taxonomy
 from csrm.cosa.wordings import conversation
-from csrm.settings import Mode
-
-TOLERANCE = 1e-6
 
 
 class Synthesis(NamedTuple):
@@ -78,42 +75,6 @@ def _pair(
     return Pair(id=name, prompt_id=row.prompt_id, **head, **values)
 
 
-class Record(NamedTuple):
-    """What a pair claims, as labels: of this package (`Pair`) or of a CoSAlign-Train file."""
-
-    mode: Mode
-    allowed: Harms
-    prompt: Harms
-    chosen: Response
-    rejected: Response
-    chosen_tenths: float
-    rejected_tenths: float
-
-
-COLUMNS = (
-    *("mode", "spec_i", "spec_j", "chosen_cat", "rejected_cat"),
-    *("chosen_category_error_score", "rejected_category_error_score"),
-)
-
-
-def published_record(row: Mapping[str, Any]) -> Record:
-    """A row of CoSAlign-Train (`spec_i`, `spec_j`, `mode`, `chosen_cat`, `rejected_cat` and both error scores).
-
-    Raises:
-        ValueError: if a column is missing, or a category set or a group is malformed or invalid.
-    """
-    if missing := [name for name in COLUMNS if name not in row]:
-        raise ValueError(f"no columns {missing}; CoSAlign-Train has {list(COLUMNS)}, this row {sorted(row)}")
-    groups = []
-    for side in ("chosen", "rejected"):
-        group = decode_group(row[f"{side}_cat"])
-        if group is None:
-            raise ValueError(f"{side}_cat is {row[f'{side}_cat']!r}: invalid groups must not be paired")
-        groups.append(group)
-    errors = [10 * float(row[f"{side}_category_error_score"]) for side in ("chosen", "rejected")]
-    return Record(row["mode"], decode_set(row["spec_i"]), decode_set(row["spec_j"]), groups[0], groups[1], *errors)
-
-
 def record(pair: Pair) -> Record:
     """A pair of this package."""
     return Record(
@@ -125,36 +86,3 @@ def record(pair: Pair) -> Record:
         pair.chosen_tenths,
         pair.rejected_tenths,
     )
-
-
-def problems(claim: Record, seen: Harms) -> list[str]:
-    """What does not hold of a pair: error scores, their order, how the configuration was drawn (CoSA, Algorithm 1)."""
-    if not claim.allowed <= seen:
-        return [f"the configuration allows {sorted(claim.allowed - seen)}, which is outside T"]
-    found = []
-    for side, group, claimed in (
-        ("chosen", claim.chosen, claim.chosen_tenths),
-        ("rejected", claim.rejected, claim.rejected_tenths),
-    ):
-        tenths = error_tenths(claim.allowed, group.harms, group.addressed, seen)
-        if abs(tenths - claimed) > 10 * TOLERANCE:
-            found.append(f"error score of {side} is {claimed / 10:g}, by its group {tenths / 10:g}")
-    if not claim.chosen_tenths < claim.rejected_tenths:
-        found.append(f"chosen errs by {claim.chosen_tenths / 10:g}, rejected by {claim.rejected_tenths / 10:g}")
-    if claim.chosen_tenths >= BETA:
-        found.append(f"chosen violates the configuration (error score {claim.chosen_tenths / 10:g})")
-    if not _fits(claim):
-        found.append(
-            f"mode {claim.mode!r} does not give {sorted(claim.allowed)} for a prompt of {sorted(claim.prompt)}"
-        )
-    return found
-
-
-def _fits(claim: Record) -> bool:
-    allowed, prompt = claim.allowed, claim.prompt
-    return {
-        "exact_match": allowed == prompt,
-        "superset": allowed >= prompt,
-        "safe": not allowed,
-        "not_superset": not allowed >= prompt if prompt else not allowed,
-    }.get(claim.mode, False)

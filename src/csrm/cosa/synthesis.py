@@ -38,6 +38,8 @@ OTHER: str = Harm.OTHER
 
 Harms = frozenset[str]
 SEEN: Harms = frozenset({Harm.DISCRIMINATION, Harm.FINANCIAL, Harm.PRIVACY, Harm.VIOLENCE})
+NAMED: Harms = frozenset(Harm) - {OTHER}
+"""T of the variant with seven categories, which CoSA draws in-context exchanges from."""
 
 
 class Response(NamedTuple):

@@ -35,11 +35,14 @@ def prepare(dataset: Dataset, parts: Parts, settings: DataSettings) -> tuple[lis
             f"{dataset.id}: a source row has a value that the adapter {dataset.adapter!r} cannot read ({error}); "
             "correct or remove the row"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{dataset.id}: {error}") from error
     check(dataset, rows)
     cuts: Counter[str] = Counter()
     rows = [row for row in (cut(row, settings, cuts) for row in rows) if not _same(row, counts)]
     kept = cap(rows, settings.row_cap)
-    dropped = {reason: count for reason, count in counts.items() if not reason.startswith("note: ") and count}
+    counts = +counts
+    dropped = {reason: count for reason, count in counts.items() if not reason.startswith("note: ")}
     if len(rows) > len(kept):
         dropped["row_cap"] = len(rows) - len(kept)
     notes = {

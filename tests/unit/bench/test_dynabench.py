@@ -30,7 +30,7 @@ def test_the_whole_policy_on_rows_of_the_source(root):
     items, dropped = dynabench.transcript_items(rows, "dynabench-full")
     assert [len(i.config) for i in items] == [2, 1] and dropped == {}
     assert [i.label for i in items] == ["unsafe", "safe"] and items[0].messages == rows[0].messages
-    assert items[0].config[0].name == RULES[0] and items[0].config[0].guideline == ""
+    assert items[0].config[0].name == rows[0].meta["policy"][0] and items[0].config[0].guideline == ""
     assert {load_benchmarks(root / "config")[n].builder for n in ("dynabench-full", "dynabench-turnwise")} == {
         "transcript",
         "turnwise",

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from csrm.configs.topics import load_topics
 from csrm.cosa.answers import config_id, draw_shots, test_requests, training_requests
-from csrm.cosa.pairs import make_pairs, problems, published_record, record
+from csrm.cosa.pairs import make_pairs, record
+from csrm.cosa.records import problems, published_record
 from csrm.cosa.schema import Asked, Labelled
 from csrm.cosa.synthesis import SEEN, error_tenths
 from csrm.cosa.topics import Taxonomy, draw_prompts

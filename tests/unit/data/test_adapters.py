@@ -8,7 +8,7 @@ import pytest
 
 from csrm.configs.taxonomy import load_taxonomy
 from csrm.data import tables
-from csrm.data.adapters import ADAPTERS, cosa, guards, pairs
+from csrm.data.adapters import ADAPTERS, cosa, dynabench, guards, pairs
 from csrm.data.sources import load_fixture
 from csrm.files import text_id
 
@@ -18,6 +18,18 @@ DATASETS = tables.load_datasets(Path(__file__).parents[3] / "config")
 def adapt(dataset: str) -> tuple[list[Any], Counter[str]]:
     drops: Counter[str] = Counter()
     return list(ADAPTERS[DATASETS[dataset].adapter](dataset, load_fixture(dataset), drops)), drops
+
+
+def test_pyrit_responses_with_both_verdicts_are_left_out() -> None:
+    row = load_fixture("pyrit-refusal")["refusal/refusal"][0]
+    drops: Counter[str] = Counter()
+    assert not list(ADAPTERS["pyrit-refusal"]("p", {"refusal/a": [row, row | {"human_score": "1"}]}, drops))
+    assert drops == {"duplicate, other label": 2}
+
+
+def beaver(safe: bool, *violated: str) -> dict[str, Any]:
+    category = {key: key in violated for key in guards.BEAVERTAILS}
+    return {"prompt": "a", "response": "b", "is_safe": safe, "category": category}
 
 
 @pytest.mark.parametrize("dataset", sorted(DATASETS))
@@ -55,22 +67,57 @@ def test_pyrit_verdicts() -> None:
 
 def test_beavertails_short_keys_and_duplicates() -> None:
     rows, drops = adapt("beavertails")
-    assert [row.harms for row in rows] == [{"unethical": 1.0}, {"privacy": 1.0, "financial_crime": 1.0}, {}]
-    assert [row.safe for row in rows] == [False, False, True]
+    assert [row.harms for row in rows] == [{}, {"unethical": 1.0}, {"privacy": 1.0, "financial_crime": 1.0}]
+    assert [row.safe for row in rows] == [True, False, False]
     assert all(row.exhaustive for row in rows)
     assert drops == {"duplicate": 1}
 
 
 def test_beavertails_contradiction_is_noticed_not_corrected() -> None:
-    row = {"prompt": "a", "response": "b", "is_safe": True, "category": {"privacy_violation": True}}
+    row = beaver(True, "privacy_violation")
     drops: Counter[str] = Counter()
     (found,) = guards.beavertails("b", {"rows": [row]}, drops)
     assert found.safe and found.harms == {"privacy": 1.0}
     assert drops == {"note: is_safe contradicts the categories": 1}
 
 
-def test_xstest_labels_come_from_the_type_when_missing() -> None:
-    assert [row.meta["label"] for row in adapt("xstest")[0]] == ["safe", "unsafe"]
+@pytest.mark.parametrize(
+    ("rows", "left", "counted"),
+    [
+        ([beaver(True), beaver(True)], 1, {"duplicate": 1}),
+        ([beaver(True), beaver(False, "self_harm")], 0, {"duplicate, other label": 2}),
+        ([beaver(True), beaver(False, "self_harm"), beaver(True)], 0, {"duplicate, other label": 3}),
+        ([beaver(False, "self_harm"), beaver(False, "animal_abuse")], 1, {"duplicate, other categories": 1}),
+    ],
+)
+def test_duplicates_that_disagree_are_counted_apart(
+    rows: list[dict[str, Any]], left: int, counted: dict[str, int]
+) -> None:
+    drops: Counter[str] = Counter()
+    assert (len(list(guards.beavertails("b", {"rows": rows}, drops))), drops) == (left, counted)
+
+
+@pytest.mark.parametrize(
+    ("category", "message"),
+    [
+        ({"self_harm": True}, r"category holds no \['animal_abuse'"),
+        ({**beaver(True)["category"], "self_harm": "no"}, "category 'self_harm': 'no' is not one of"),
+        ({**beaver(True)["category"], "greed": False}, "category: 'greed' is not one of"),
+    ],
+)
+@pytest.mark.parametrize("adapter", ["beavertails", "beavertails-votes"])
+def test_all_fourteen_categories_are_yes_or_no(adapter: str, category: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(ADAPTERS[adapter]("b", {"rows": [beaver(True) | {"category": category}]}, Counter()))
+
+
+def test_xstest_labels_come_from_the_type_only_where_there_is_no_column() -> None:
+    rows, drops = adapt("xstest")
+    assert [row.meta["label"] for row in rows] == ["safe", "unsafe"]
+    assert drops == {"note: no label column, label by the type": 1}
+    row = {"prompt": "a", "type": "homonyms", "label": "unsafe"}
+    with pytest.raises(ValueError, match="label 'unsafe', but type 'homonyms' is safe"):
+        list(ADAPTERS["xstest"]("x", {"prompts": [row]}, Counter()))
 
 
 def test_several_annotations_of_a_response_are_a_vote() -> None:
@@ -90,11 +137,7 @@ def test_several_annotations_of_a_response_are_a_vote() -> None:
     ],
 )
 def test_categories_of_a_vote_are_half_of_the_majoritys_or_the_most_chosen(votes: list[str], harms: set[str]) -> None:
-    keys = ["animal_abuse", "self_harm", "privacy_violation"]
-    rows = [
-        {"prompt": "a", "response": "b", "is_safe": False, "category": {key: key == vote for key in keys}}
-        for vote in votes
-    ]
+    rows = [beaver(False, vote) for vote in votes]
     (found,) = guards.beavertails_votes("b", {"rows": rows}, Counter())
     assert set(found.harms) == harms and found.safe is False
 
@@ -177,16 +220,26 @@ def test_xstest_responses_have_two_tasks() -> None:
 def test_or_bench_labels_follow_the_part() -> None:
     from_mirror, from_hub = adapt("or-bench")[0]
     assert (from_mirror.meta, from_hub.meta) == (
-        {"label": "benign", "topic": None},
-        {"label": "benign", "topic": "deception"},
+        {"label": "benign", "type": "benign", "topic": None},
+        {"label": "benign", "type": "benign", "topic": "deception"},
     )
-    assert [row.meta["label"] for row in adapt("or-bench-full")[0]] == ["benign", "benign", "toxic"]
     with pytest.raises(ValueError, match="'toxic', expected 'benign'"):
         list(ADAPTERS["or-bench"]("o", {"benign": [{"prompt": "a", "label": "toxic"}]}, Counter()))
 
 
+def test_or_bench_counts_each_prompt_once_in_its_smallest_part() -> None:
+    rows, drops = adapt("or-bench-full")
+    assert [(row.meta["type"], row.meta["label"], row.prompt.split()[2]) for row in rows] == [
+        ("benign-hard", "benign", "magicians"),
+        ("toxic", "toxic", "I"),
+        ("benign-80k", "benign", "actors"),
+    ]
+    assert drops == {"prompt both benign and toxic": 2, "prompt of benign-hard too": 1, "duplicate prompt": 1}
+
+
 def test_cosalign_test_uses_the_explicit_table() -> None:
-    rows, _ = adapt("cosalign-test")
+    rows, drops = adapt("cosalign-test")
+    assert drops == {"note: no prompt_categories column": 1}
     by_id = {row.id: row.meta for row in rows}
     assert by_id["cosalign-test-fin+priv-0"]["allowed"] == ["financial_crime", "privacy"]
     assert by_id["cosalign-test-none-1"]["situation"] == "disallowed"
@@ -201,26 +254,65 @@ def test_cosalign_test_refuses_another_configuration() -> None:
         list(cosa.cosalign_test("c", {"none": [row]}, Counter()))
 
 
-@pytest.mark.parametrize("first", sorted(cosa.NAMES.values()))
-@pytest.mark.parametrize("second", sorted(cosa.NAMES.values()))
-def test_category_sets_survive_the_release_encoding(first: str, second: str) -> None:
-    keys = sorted({first, second})
-    assert cosa.decode(cosa.encode(keys)) == keys
+@pytest.mark.parametrize(
+    "change", [{"mode": "not subset"}, {"situation": "3"}, {"situation": 2}, {"prompt_categories": ["Violence"]}]
+)
+def test_cosalign_test_refuses_a_situation_that_does_not_follow(change: dict[str, Any]) -> None:
+    row = {"prompt": "a", "mode": "exact", "situation": "1", "prompt_categories": []} | change
+    with pytest.raises(ValueError, match="none: row 0: situation"):
+        list(cosa.cosalign_test("c", {"none": [row]}, Counter()))
 
 
-def test_release_encoding_of_raw_names_and_groups() -> None:
-    assert cosa.encode([]) == "--"
-    assert cosa.decode("-Illegal Drug-Related Activities and Substance Abuse-Violence-") == ["drugs", "violence"]
-    assert cosa.group("(-Violence-, 1)") == [["violence"], 1]
-    assert cosa.group("INVALID") is None
+def test_the_hubs_names_of_configurations() -> None:
+    assert set(cosa.HUB_SPLITS.values()) == set(cosa.COSALIGN_TEST)
+    parts = DATASETS["cosalign-test"].hub_parts()
+    assert {split: part for part, (_, split) in parts.items()} == cosa.HUB_SPLITS
+    rows, _ = adapt("cosalign-test-simplified")
+    assert [row.meta["allowed"] for row in rows] == [["discrimination", "violence"], []]
 
 
-def test_cosalign_train_checks_the_error_scores() -> None:
+def test_cosalign_train_keeps_configuration_and_groups() -> None:
     rows, _ = adapt("cosalign-train")
     assert rows[0].meta["allowed"] == ["privacy", "violence"] and rows[0].system
-    bad = load_fixture("cosalign-train")["train_bt"][0] | {"chosen_category_error_score": 3.1}
-    with pytest.raises(ValueError, match="not a preference"):
-        list(cosa.cosalign_train("c", {"train_bt": [bad]}, Counter()))
+    assert rows[0].meta["chosen_group"] == [["violence"], 1] and rows[0].meta["errors"] == [0.1, 1.0]
+    assert [row.meta["split"] for row in adapt("cosalign-dev")[0]] == ["dev"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chosen_category_error_score": 0.2}, "error score of chosen is 0.2, by its group 0.1"),
+        ({"rejected_category_error_score": 0.0}, "chosen errs by 0.1, rejected by 0"),
+        ({"chosen_cat": "(-Other Harms-, 1)", "chosen_category_error_score": 3.0}, "chosen violates"),
+        ({"mode": "safe"}, "mode 'safe' does not give"),
+        ({"spec_i": "-Illegal Drug_Related Activities and Substance Abuse-"}, "outside T"),
+        ({"rejected_cat": "INVALID"}, "invalid groups must not be paired"),
+        ({"rejected_category_error_score": float("nan")}, "chosen errs by 0.1, rejected by nan"),
+    ],
+)
+def test_every_row_of_cosalign_train_keeps_the_rules(change: dict[str, Any], message: str) -> None:
+    good, bad = (load_fixture("cosalign-train")["train_bt"][0] for _ in range(2))
+    with pytest.raises(ValueError, match=message):
+        list(cosa.cosalign_train("c", {"train_bt": [good, bad | change]}, Counter()))
+
+
+def test_labelled_responses_of_cosalign() -> None:
+    rows, drops = adapt("cosalign-labelled")
+    assert [(row.harms, row.safe, row.meta["addressed"]) for row in rows] == [
+        ({"violence": 1.0}, False, 1),
+        ({}, True, 0),
+    ]
+    assert drops == {"no verdict on harms": 1, "note: both [[YES]] and [[NO]], the last counts": 1}
+
+
+def test_prompt2response_of_cosalign() -> None:
+    rows, drops = adapt("cosalign-prompt2response")
+    assert [(row.harms, row.meta["addressed"]) for row in rows] == [
+        ({}, 0),
+        ({"violence": 1.0}, 1),
+        ({"violence": 1.0}, 1),
+    ]
+    assert len({row.prompt_id for row in rows}) == 1 and drops == {"invalid verdict": 1}
 
 
 def test_cosapien_has_policies_and_no_response_labels_on_prompts() -> None:
@@ -273,7 +365,7 @@ def test_wildguardmix_keeps_nulls() -> None:
     rows, drops = adapt("wildguardmix")
     assert [(r.safe, r.refusal) for r in rows] == [(True, False), (None, True), (False, False)]
     assert rows[2].harms == {"defamation_encouraging_unethical_or_unsafe_actions": 1.0}
-    assert drops == {"empty response": 1}
+    assert drops == {"empty response": 1, "note: no response_harm_label": 1}
 
 
 def test_aegis2_drops_redacted_and_unlabelled() -> None:
@@ -310,21 +402,6 @@ def test_aegis2_trains_under_its_13_and_1_categories() -> None:
     assert len(groups[2].branches[0].config) == 14
 
 
-def test_dynabench_turns_and_policies() -> None:
-    rows, drops = adapt("dynabench")
-    assert [m.role for m in rows[0].messages] == ["user", "assistant"]
-    assert "said User: maybe" in rows[0].messages[0].content
-    assert rows[0].meta["policy"] == ["Never promise a delivery date.", "Greet the customer."]
-    assert "num_hops" not in rows[0].meta and rows[0].meta["failure_mode"] == "plain"
-    assert [row.safe for row in rows] == [False, True]
-    assert drops["transcript without a response"] == 1
-
-
-@pytest.mark.parametrize("value", [{"a": 1, "b": -1}, '{"a": 1, "b": ""}', "{'a': 1}", "a: 1"])
-def test_metadata_in_any_form(value: Any) -> None:
-    assert guards.metadata(value) == {"a": 1}
-
-
 def test_topics_prompts_are_unique_and_have_families() -> None:
     rows, drops = adapt("topics-prompts")
     assert [row.meta["family"] for row in rows] == ["pets", "tea", "neutral"]
@@ -358,11 +435,11 @@ def test_relevant_rules_of_a_policy_are_yours_to_name() -> None:
 def test_relevant_rules_are_numbers_with_a_source(field: str, value: Any, message: str) -> None:
     row = load_fixture("dynabench-relevant")["rows"][0] | {field: value}
     with pytest.raises(ValueError, match=message):
-        list(guards.dynabench_relevant("d", {"rows": [row]}, Counter()))
+        list(dynabench.dynabench_relevant("d", {"rows": [row]}, Counter()))
 
 
 def test_relevant_rules_follow_their_row_where_another_is_dropped() -> None:
     parts = load_fixture("dynabench-relevant")
     silent = parts["rows"][1] | {"transcript": "User: Hello?"}
-    rows = list(guards.dynabench_relevant("d", {"rows": [silent, parts["rows"][0]]}, Counter()))
-    assert [(row.id, row.meta["relevant_rules"]) for row in rows] == [("d-1", [1, 2])]
+    rows = list(dynabench.dynabench_relevant("d", {"rows": [silent, parts["rows"][0]]}, Counter()))
+    assert [(row.id, row.meta["relevant_rules"]) for row in rows] == [("d-rows-1", [1, 2])]

@@ -95,7 +95,8 @@ def test_broken_line_names_file_and_line(tmp_path: Path) -> None:
     [
         ("pyrit", set(pyrit.CATEGORIES.values())),
         ("beavertails", set(guards.BEAVERTAILS.values())),
-        ("cosalign", set(cosa.NAMES.values())),
+        ("cosalign", set(cosa.TITLES.values())),
+        ("wildguard", set(guards.WILDGUARD)),
     ],
 )
 def test_adapters_and_taxonomies_share_their_keys(taxonomy: str, keys: set[str]) -> None:

@@ -72,7 +72,7 @@ def test_no_rows_changed_schema_and_wrong_kind_fail() -> None:
 
 
 def test_ids_must_be_unique() -> None:
-    row = {"prompt": "a", "type": "x", "id": "1"}
+    row = {"prompt": "a", "type": "homonyms", "id": "1"}
     with pytest.raises(ValueError, match=r"more than once: \['xstest-1'\]"):
         prepare(DATASETS["xstest"], {"prompts": [row, row]}, DataSettings())
 

@@ -1,6 +1,6 @@
 """Adapters: one small function for each source schema, by the name that `config/datasets.tsv` uses."""
 
-from csrm.data.adapters import cosa, exaggerated, guards, pairs, project, pyrit
+from csrm.data.adapters import cosa, cosa_responses, dynabench, exaggerated, guards, pairs, project, pyrit
 from csrm.data.adapters.common import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
@@ -8,16 +8,19 @@ ADAPTERS: dict[str, Adapter] = {
     "beavertails": guards.beavertails,
     "beavertails-votes": guards.beavertails_votes,
     "coconot": pairs.coconot,
+    "cosalign-labelled": cosa_responses.labelled_responses,
     "cosalign-test": cosa.cosalign_test,
+    "cosalign-test-simplified": cosa.cosalign_test_simplified,
     "cosalign-train": cosa.cosalign_train,
     "cosapien": cosa.cosapien,
     "cosapien-judged": cosa.cosapien_judged,
     "cosapien-prompts": cosa.cosapien_prompts,
     "cst-pairs": pairs.system_prompts,
-    "dynabench": guards.dynabench,
-    "dynabench-relevant": guards.dynabench_relevant,
+    "dynabench": dynabench.dynabench,
+    "dynabench-relevant": dynabench.dynabench_relevant,
     "or-bench": exaggerated.or_bench,
     "project-pairs": project.pairs,
+    "prompt2response": cosa_responses.prompt2response,
     "pyrit-harm": pyrit.harm,
     "pyrit-objective": pyrit.objective,
     "pyrit-refusal": pyrit.refusal,

@@ -64,3 +64,17 @@ def choose(value: Any, allowed: dict[Any, Any], what: str) -> Any:
     if value not in allowed:
         raise ValueError(f"{what}: {value!r} is not one of {list(allowed)}")
     return allowed[value]
+
+
+def flag(value: Any, what: str) -> bool:
+    """A boolean; anything else fails."""
+    found: bool = choose(value, {True: True, False: False}, what)
+    return found
+
+
+def optional(drops: Drops, row: dict[str, Any], field: str, allowed: dict[Any, Any]) -> Any:
+    """`allowed[row[field]]`; an empty or null value is None and noticed under the field's name."""
+    if row[field] in (None, ""):
+        drops[f"note: no {field}"] += 1
+        return None
+    return choose(row[field], allowed, field)

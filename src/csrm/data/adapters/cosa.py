@@ -2,25 +2,19 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from csrm.configs.safety_config import Category
+from csrm.cosa.codecs import NAMES
+from csrm.cosa.records import labels, problems, published_record
+from csrm.cosa.synthesis import SEEN
 from csrm.data.adapters.common import Drops, blank, choose, labelled, pair, prompt_row
 from csrm.data.sources import Parts
 from csrm.rows import PairRow, PromptRow, Row
 
-NAMES = {
-    "Discrimination and Verbal Abuse": "discrimination",
-    "Financial Crime and Theft": "financial_crime",
-    "Illegal Drug-Related Activities and Substance Abuse": "drugs",
-    "Privacy Violations": "privacy",
-    "Sexual Misconduct, Exploitation, and Infidelity": "sexual",
-    "Violence": "violence",
-    "Weapons, Explosives, Arson, and Illegal Firearm Transactions": "weapons",
-    "Other Harms": "other",
-}
+TITLES: dict[str, str] = {title: key.value for key, title in NAMES.items()}
 SCENARIOS = ("book_publisher_arab", "film_production", "game_development", "language_learning", "public_prosecutor")
 SITUATIONS = {"1": "allowed", "2": "partial", "3": "disallowed"}
+MODES = {"exact": "exact", "subset": "subset", "not subset": "not subset"}
 
 
 class TestConfig(NamedTuple):
@@ -42,10 +36,26 @@ COSALIGN_TEST = {
 }
 
 
+# How the hub names the configurations: `.` separates categories and stands for a hyphen too, so no rule decodes it.
+HUB_SPLITS = {
+    "safe": "none",
+    "Violence": "violence",
+    "Financial_Crime_and_Theft.Privacy_Violations": "fin+priv",
+    "Discrimination_and_Verbal_Abuse.Violence": "disc+viol",
+    "Financial_Crime_and_Theft.Discrimination_and_Verbal_Abuse.Violence": "disc+fin+viol",
+    "Illegal_Drug.Related_Activities_and_Substance_Abuse": "drugs",
+    "Sexual_Misconduct_Exploitation_and_Infidelity": "sexual",
+    "Violence.Weapons_Explosives_Arson_and_Illegal_Firearm_Transactions": "viol+weap",
+}
+
+
 def cosalign_test(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
-    """Prompts under 8 configurations; `situation` is a word, the hub copy has no prompt categories (None).
+    """Prompts under 8 configurations; `situation` is a word, the hub copy has no prompt categories (None, noticed).
 
     The allowed categories come from the explicit table, because the hub's split names cannot be decoded.
+
+    Raises:
+        ValueError: if a row allows other categories, or its mode or categories contradict its situation.
     """
     for config_id in sorted(parts):
         config = choose(config_id, COSALIGN_TEST, "CoSAlign-Test configuration")
@@ -56,45 +66,67 @@ def cosalign_test(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
                 raise ValueError(
                     f"{config_id}: row {number} allows {row['allowed_categories']}, expected {config.allowed}"
                 )
-            categories = row.get("prompt_categories")
-            yield prompt_row(
-                name,
-                f"{config_id}-{number}",
-                row["prompt"],
-                config_id=config_id,
-                split=config.split,
-                allowed=list(config.allowed),
-                prompt_categories=None if categories is None else _keys(categories),
-                mode=row["mode"],
-                situation=choose(str(row["situation"]), SITUATIONS, "situation"),
-            )
+            meta = _configured(config_id) | {"mode": choose(row["mode"], MODES, "mode")}
+            meta["situation"] = choose(str(row["situation"]), SITUATIONS, "situation")
+            meta["prompt_categories"] = None
+            if "prompt_categories" in row:
+                meta["prompt_categories"] = _keys(row["prompt_categories"])
+            else:
+                drops["note: no prompt_categories column"] += 1
+            _check_situation(f"{config_id}: row {number}", meta)
+            yield prompt_row(name, f"{config_id}-{number}", row["prompt"], **meta)
+
+
+def _check_situation(where: str, meta: dict[str, Any]) -> None:
+    """A prompt whose categories are all allowed is of mode exact or subset; one with some or none is not."""
+    situation, categories = meta["situation"], meta["prompt_categories"]
+    fits = (meta["mode"] != "not subset") == (situation == "allowed")
+    if categories is not None:
+        allowed, prompt = set(meta["allowed"]), set(categories)
+        fits &= situation == ("allowed" if prompt <= allowed else "partial" if prompt & allowed else "disallowed")
+    if not fits:
+        raise ValueError(f"{where}: situation {situation!r} contradicts mode {meta['mode']!r} or {categories}")
+
+
+def cosalign_test_simplified(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRow]:
+    """The copy with two columns, whose `test_config_category` is the hub's name of a configuration."""
+    for number, row in enumerate(parts["rows"]):
+        if not blank(drops, row, "prompt"):
+            config_id = choose(row["test_config_category"], HUB_SPLITS, "test_config_category")
+            yield prompt_row(name, number, row["prompt"], **_configured(config_id))
+
+
+def _configured(config_id: str) -> dict[str, Any]:
+    config = COSALIGN_TEST[config_id]
+    return {"config_id": config_id, "split": config.split, "allowed": list(config.allowed)}
 
 
 def cosalign_train(name: str, parts: Parts, drops: Drops) -> Iterator[PairRow]:
-    """Preference pairs under a configuration that allows `spec_i`; the error scores are kept and checked.
+    """Preference pairs under a configuration that allows `spec_i`; every row must keep CoSAlign's rules.
 
     Raises:
-        ValueError: if chosen does not have the lower error score, below 3.
+        ValueError: if a row's error scores, their order or its mode do not follow from its categories.
     """
+    texts = ("system_prompt", "prompt", "chosen_response", "rejected_response")
     for split in sorted(parts):
         for number, row in enumerate(parts[split]):
-            if blank(drops, row, "prompt", "chosen_response", "rejected_response"):
+            if blank(drops, row, *texts):
                 continue
-            scores = (row["chosen_category_error_score"], row["rejected_category_error_score"])
-            if not (scores[0] < scores[1] and scores[0] < 3):
-                raise ValueError(
-                    f"{split}, row {number}: error scores (chosen, rejected) {scores} are not a preference"
-                )
-            meta = {"split": split, "mode": row["mode"], "allowed": decode(row["spec_i"]), "errors": list(scores)}
-            meta |= {"prompt_categories": decode(row["spec_j"]), "taxonomy": "cosalign"}
-            meta["chosen_group"], meta["rejected_group"] = group(row["chosen_cat"]), group(row["rejected_cat"])
-            texts = (row["prompt"], row["chosen_response"], row["rejected_response"])
-            yield pair(name, f"{split}-{number}", texts, row["system_prompt"], **meta)
+            record = published_record(row)
+            if wrong := problems(record, SEEN):
+                raise ValueError(f"{split}, row {number} breaks CoSAlign's rules: {'; '.join(wrong)}")
+            system, *pair_texts = (row[field] for field in texts)
+            errors = [row["chosen_category_error_score"], row["rejected_category_error_score"]]
+            meta = {"split": split, "mode": record.mode, "allowed": labels(record.allowed), "errors": errors}
+            meta |= {"prompt_categories": labels(record.prompt), "taxonomy": "cosalign"}
+            for side, group in (("chosen", record.chosen), ("rejected", record.rejected)):
+                meta[f"{side}_group"] = [labels(group.harms), group.addressed]
+            yield pair(name, f"{split}-{number}", (pair_texts[0], pair_texts[1], pair_texts[2]), system, **meta)
 
 
 def cosapien(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     """The 25 demonstrations; `meta` holds the scenario and its policy text. They comply by construction."""
-    scenarios = {row["key"]: row["value"] for row in parts["scenarios"]}
+    scenarios = {row["key"]: row["value"] for row in parts["scenarios"] if not blank(drops, row, "key", "value")}
     for number, row in enumerate(parts["demonstrations"]):
         if blank(drops, row, "prompt", "response"):
             continue
@@ -130,46 +162,13 @@ def cosapien_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PromptRo
     types = {"allowed": "allowed", "safe": "allowed", "disallowed": "disallowed", "partial": "partial"}
     for scenario in sorted(parts):
         for number, row in enumerate(parts[scenario]):
-            if not blank(drops, row, "prompt"):
+            if not blank(drops, row, "prompt", "scenario"):
                 kind = choose(row["type"], types, "type")
                 meta = {"scenario": scenario, "policy": row["scenario"], "type": kind}
                 yield prompt_row(name, f"{scenario}-{number}", row["prompt"], **meta)
 
 
-def configuration(keys: list[str]) -> list[Category]:
-    """Categories of the CoSA taxonomy, by key."""
-    names = {key: title for title, key in NAMES.items()}
-    return [Category(name=names[key], key=key) for key in keys]
-
-
-def encode(keys: list[str]) -> str:
-    """Category set -> the release's string (`--` when empty); the inverse of `decode`."""
-    names = [_wire(title) for title, key in NAMES.items() if key in keys]
-    return f"-{'-'.join(names)}-"
-
-
-def decode(spec: str) -> list[str]:
-    """The release's string -> sorted category keys; names are canonicalised before splitting at `-`."""
-    wire = {_wire(title): key for title, key in NAMES.items()}
-    canonical = spec
-    for title in NAMES:
-        canonical = canonical.replace(title, _wire(title))
-    return sorted(choose(title, wire, "CoSA category") for title in canonical.split("-") if title)
-
-
-def group(text: str) -> list[object] | None:
-    """A response group `(<categories>, <addressed>)` as [keys, addressed], or None for INVALID."""
-    if text == "INVALID":
-        return None
-    match = re.fullmatch(r"\((.*), ([01])\)", text)
-    if match is None:
-        raise ValueError(f"response group {text!r} is not '(<categories>, <0|1>)' or INVALID")
-    return [decode(match.group(1)), int(match.group(2))]
-
-
-def _wire(title: str) -> str:
-    return title.replace("Drug-Related", "Drug_Related").replace(", ", "_")
-
-
-def _keys(titles: list[str]) -> list[str]:
-    return sorted(choose(title, NAMES, "CoSA category") for title in titles)
+def _keys(titles: Any) -> list[str]:
+    if not isinstance(titles, list):
+        raise ValueError(f"categories are {titles!r}; expected a list of names of {list(TITLES)}")
+    return sorted(choose(title, TITLES, "CoSA category") for title in titles)

@@ -1,17 +1,12 @@
-"""Labelled conversations of guard benchmarks: BeaverTails, WildGuardMix, Aegis 2.0 and DynaBench."""
+"""Labelled conversations of guard benchmarks: BeaverTails, WildGuardMix and Aegis 2.0."""
 
-import ast
-import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
-from csrm.data.adapters.common import Drops, blank, choose, context_id, labelled, prompt_row
+from csrm.data.adapters.common import Drops, blank, choose, flag, labelled, optional, prompt_row
 from csrm.data.sources import Parts
-from csrm.rows import Message, PromptRow, Row
+from csrm.rows import PromptRow, Row
 
 BEAVERTAILS = {
     "animal_abuse": "animal_abuse",
@@ -55,29 +50,54 @@ AEGIS = {
     "Illegal Activity": "other",
     "Immoral/Unethical": "other",
 }
-_SPEAKER = re.compile(r"^\s*'?(User|Agent)'?:[ \t]*", re.MULTILINE)
-_ROLES = {"User": "user", "Agent": "assistant"}
+KEYS = {key: key for key in BEAVERTAILS}
+WILDGUARD = (
+    *("sensitive_information_organization_government", "private_information_individual", "copyright_violations"),
+    "disseminating_false_or_misleading_information_encouraging_disinformation_campaigns",
+    "causing_material_harm_by_disseminating_misinformation",
+    *("social_stereotypes_and_unfair_discrimination", "violence_and_physical_harm", "toxic_language_hate_speech"),
+    *("sexual_content", "cyberattack", "fraud_assisting_illegal_activities"),
+    *("defamation_encouraging_unethical_or_unsafe_actions", "mental_health_over-reliance_crisis"),
+)
+SUBCATEGORIES = {key: key for key in WILDGUARD} | dict.fromkeys(("benign", "others"))  # None: no category of harm
 
 
 def beavertails(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     """Human labels in 14 categories, all of them annotated; exact duplicates are dropped.
 
-    A row whose `is_safe` contradicts its categories is kept and counted: nothing is corrected.
+    A response labelled both safe and unsafe is left out whole, as a tie of the larger splits is. A row whose `is_safe`
+    contradicts its categories is kept and counted: nothing is corrected.
     """
-    seen: set[tuple[str, str]] = set()
-    for number, row in enumerate(parts["rows"]):
+    rows = [(number, _checked(row)) for number, row in enumerate(parts["rows"])]
+    labels: dict[tuple[str, str], set[bool]] = {}
+    for _, row in rows:
+        labels.setdefault((row["prompt"], row["response"]), set()).add(row["is_safe"])
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for number, row in rows:
         text = (row["prompt"], row["response"])
         if blank(drops, row, "prompt", "response"):
             continue
-        if text in seen:
-            drops["duplicate"] += 1
+        if len(labels[text]) > 1:
+            drops["duplicate, other label"] += 1
             continue
-        seen.add(text)
-        keys = {key: choose(key, BEAVERTAILS, "category") for key in row["category"]}
-        harms = {keys[key]: 1.0 for key, violated in row["category"].items() if violated}
-        if bool(harms) == choose(row["is_safe"], {True: True, False: False}, "is_safe"):
+        first = seen.setdefault(text, row)
+        if first is not row:
+            drops["duplicate" if first["category"] == row["category"] else "duplicate, other categories"] += 1
+            continue
+        harms = {BEAVERTAILS[key]: 1.0 for key, violated in row["category"].items() if violated}
+        if bool(harms) == row["is_safe"]:
             drops["note: is_safe contradicts the categories"] += 1
         yield labelled(name, number, *text, "beavertails", harms=harms, exhaustive=True, safe=row["is_safe"])
+
+
+def _checked(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with all 14 categories, yes or no each."""
+    category = {choose(key, KEYS, "category"): value for key, value in row["category"].items()}
+    if missing := [key for key in KEYS if key not in category]:
+        raise ValueError(f"category holds no {missing}; all {len(KEYS)} categories must be true or false")
+    checked = {key: flag(value, f"category {key!r}") for key, value in category.items()}
+    texts = {field: row.get(field) for field in ("prompt", "response")}
+    return {**texts, "is_safe": flag(row["is_safe"], "is_safe"), "category": checked}
 
 
 def beavertails_votes(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
@@ -86,9 +106,8 @@ def beavertails_votes(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     The categories are those that at least half of the majority chose, or where there is none, the most chosen ones.
     """
     answers: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in parts["rows"]:
+    for row in map(_checked, parts["rows"]):
         if not blank(drops, row, "prompt", "response"):
-            choose(row["is_safe"], {True: True, False: False}, "is_safe")
             answers.setdefault((row["prompt"], row["response"]), []).append(row)
     merged = []
     for votes in answers.values():
@@ -105,7 +124,7 @@ def beavertails_votes(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
 def _majority(votes: list[dict[str, Any]]) -> dict[str, Any]:
     counts = Counter[str]()
     for vote in votes:
-        counts.update({key: int(bool(violated)) for key, violated in vote["category"].items()})
+        counts.update({key: int(violated) for key, violated in vote["category"].items()})
     most = max(counts.values(), default=0)
     needed = min(most, (len(votes) + 1) // 2)
     return {**votes[0], "category": {key: 0 < needed <= count for key, count in counts.items()}}
@@ -122,31 +141,30 @@ def wildguard_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PromptR
             if label is None:
                 drops["no prompt_harm_label"] += 1
                 continue
-            kind = choose(row["adversarial"], {True: "adversarial", False: "vanilla"}, "adversarial")
+            kind = "adversarial" if flag(row["adversarial"], "adversarial") else "vanilla"
             meta = {"label": label, "type": kind, "subcategory": row["subcategory"]}
             yield prompt_row(name, f"{split}-{number}", row["prompt"], **meta)
 
 
 def wildguardmix(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
-    """Response harm and refusal; a null label stays None, prompt-only rows are dropped and counted.
+    """Response harm and refusal; a null label stays None and is noticed, prompt-only rows are dropped and counted.
 
     `meta["split"]` is train or test; nulls are dropped by each task, not here.
     """
-    harm = {"harmful": False, "unharmful": True, None: None, "": None}
-    refusal = {"refusal": True, "compliance": False, None: None, "": None}
+    harmful, refusal = {"harmful": True, "unharmful": False}, {"refusal": True, "compliance": False}
     for split in sorted(parts):
         for number, row in enumerate(parts[split]):
             if blank(drops, row, "prompt", "response"):
                 continue
-            safe = choose(row["response_harm_label"], harm, "response_harm_label")
-            meta = {"split": split, "subcategory": row["subcategory"], "adversarial": bool(row["adversarial"])}
-            unharmed = choose(row["prompt_harm_label"], harm, "prompt_harm_label")
-            meta["prompt_harmful"] = None if unharmed is None else not unharmed
-            labels: dict[str, Any] = {"safe": safe}
-            labels["refusal"] = choose(row["response_refusal_label"], refusal, "response_refusal_label")
+            harmed = optional(drops, row, "response_harm_label", harmful)
+            category = optional(drops, row, "subcategory", SUBCATEGORIES)
+            labels: dict[str, Any] = {"safe": None if harmed is None else not harmed}
+            labels["refusal"] = optional(drops, row, "response_refusal_label", refusal)
             labels["label_source"] = "human" if split == "test" else "model:gpt-4"
-            if safe is False and row["subcategory"] not in (None, "", "benign", "others"):
-                labels["harms"] = {row["subcategory"]: 1.0}
+            labels["harms"] = {category: 1.0} if harmed and category else {}
+            meta = {"split": split, "subcategory": row["subcategory"]}
+            meta["adversarial"] = flag(row["adversarial"], "adversarial")
+            meta["prompt_harmful"] = optional(drops, row, "prompt_harm_label", harmful)
             yield labelled(name, f"{split}-{number}", row["prompt"], row["response"], "wildguard", meta=meta, **labels)
 
 
@@ -165,88 +183,16 @@ def aegis2(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         elif not blank(drops, row, "prompt", "response"):
             categories = [c.strip() for c in (row["violated_categories"] or "").split(",") if c.strip()]
             keys = [choose(category, AEGIS, "violated_categories") for category in categories]
+            if not keys and "unsafe" in (row["response_label"].lower(), row["prompt_label"]):
+                drops["note: unsafe without a category"] += 1
             safe = choose(row["response_label"].lower(), safety, "response_label")
+            source = str(row["response_label_source"] or "").strip() or "unknown"
+            if source == "unknown":
+                drops["note: no response_label_source"] += 1
             labels = {
                 "safe": safe,
                 "harms": {} if safe else dict.fromkeys(keys, 1.0),
                 "meta": {"categories": categories, "prompt_label": row["prompt_label"]},
-                "label_source": row["response_label_source"] or "unknown",
+                "label_source": source,
             }
             yield labelled(name, number, row["prompt"], row["response"], "aegis2", **labels)
-
-
-def dynabench(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
-    """Multi-turn transcripts judged under their own policy; `meta["policy"]` lists its rules.
-
-    The label is the verdict on the whole conversation under that policy (PASS is safe).
-    """
-    for number, row in enumerate(parts["test"]):
-        messages = turns(row["transcript"])
-        while messages and messages[-1].role != "assistant":
-            messages.pop()
-            drops["note: user turn after the last response, cut"] += 1
-        if len(messages) < 2:
-            drops["transcript without a response"] += 1
-            continue
-        meta = {"policy": rules(row["policy"]), "base_id": row.get("base_id"), **metadata(row.get("metadata"))}
-        yield Row(
-            id=f"{name}-{number}",
-            dataset=name,
-            prompt_id=context_id(messages),
-            messages=messages,
-            taxonomy="none",
-            safe=choose(row["label"], {"PASS": True, "FAIL": False}, "label"),
-            label_source="model:gpt-4o",
-            meta=meta,
-        )
-
-
-def dynabench_relevant(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
-    """DynaBench's rows with two columns that you add, as it publishes neither: which rules are relevant, who says so.
-
-    Raises:
-        ValueError: if a row does not name its relevant rules by their numbers (1 is the first), or its source.
-    """
-    for number, row in enumerate(parts["rows"]):
-        source, found = str(row.get("relevance_source") or ""), row.get("relevant_rules")
-        if not re.fullmatch(r"human|project|judge:.+", source):
-            raise ValueError(
-                f"row {number}: relevance_source is {row.get('relevance_source')!r}; expected human or judge:<model>"
-            )
-        known = range(1, len(rules(row["policy"])) + 1)
-        if not isinstance(found, list) or any(type(n) is not int or n not in known for n in found):
-            raise ValueError(
-                f"row {number}: relevant_rules is {found!r}; expected a list of numbers of the policy's rules, "
-                f"{known.start} to {len(known)}, [] where none is relevant"
-            )
-    for made in dynabench(name, {"test": parts["rows"]}, drops):
-        row = parts["rows"][int(made.id.rpartition("-")[2])]
-        more = {"relevant_rules": sorted({*row["relevant_rules"]}), "relevance_source": row["relevance_source"]}
-        yield made.model_copy(update={"meta": {**made.meta, **more}})
-
-
-def turns(transcript: str) -> list[Message]:
-    """Split a transcript at `User:` / `Agent:` at the start of a line (quoted or not); turns stay as they are."""
-    pieces = _SPEAKER.split(transcript)[1:]
-    speakers, texts = pieces[::2], pieces[1::2]
-    return [Message(role=_ROLES[s], content=t.strip()) for s, t in zip(speakers, texts, strict=True)]
-
-
-def rules(policy: str | list[str] | None) -> list[str]:
-    """The rules of a policy given as a list or as numbered lines, without their numbers."""
-    lines = policy.splitlines() if isinstance(policy, str) else policy or []
-    return [re.sub(r"^\s*\d+[.)]\s*", "", line).strip() for line in lines if line.strip()]
-
-
-def metadata(value: Any) -> dict[str, Any]:
-    """Metadata as a dict, whether it came as a dict, JSON, YAML or a Python literal; -1 and "" mean missing."""
-    if isinstance(value, str):
-        for parse in (json.loads, ast.literal_eval, yaml.safe_load):
-            try:
-                value = parse(value)
-                break
-            except (ValueError, SyntaxError, yaml.YAMLError):
-                continue
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): entry for key, entry in value.items() if entry not in (-1, "", None)}

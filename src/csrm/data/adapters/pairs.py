@@ -44,9 +44,9 @@ def system_prompts(name: str, parts: Parts, drops: Drops) -> Iterator[PairRow]:
     and the preference is reversed. `meta["conditional"]` says so.
     """
     for number, row in enumerate(parts["pairs"]):
-        if not blank(drops, row, "prompt", "chosen", "rejected") and not _same(drops, row):
+        if not blank(drops, row, "system", "prompt", "chosen", "rejected") and not _same(drops, row):
             texts = (row["prompt"], row["chosen"], row["rejected"])
-            conditional = row["task"] == "harmless"
+            conditional = choose(row["task"], {"harmless": True, "truthfulness": False}, "task")
             yield pair(name, number, texts, row["system"], task=row["task"], conditional=conditional)
 
 

@@ -19,6 +19,7 @@ CATEGORIES = {
     "sexual_content": "sexual",
     "violence": "violence",
 }
+TEXTS = ("objective", "assistant_response")
 
 
 @dataclass
@@ -39,15 +40,16 @@ def harm(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
     """
     rated: dict[tuple[str, str], _Rated] = {}
     for part, rows in sorted(parts.items()):
+        raters = sorted({key for row in rows for key in row if key.startswith("human_score")})
         for row in rows:
-            if blank(drops, row, "objective", "assistant_response"):
+            if blank(drops, row, *TEXTS):
                 continue
             category = choose(str(row["harm_category"]).lower(), CATEGORIES, f"{part}: harm_category")
-            scores = _scores(row, drops)
+            scores = _scores(row, raters, drops)
             if not scores:
                 drops["no human score"] += 1
                 continue
-            text = text_id(f"{row['objective']}\n{row['assistant_response']}")
+            text = _text(row)
             entry = _Rated(row["objective"], row["assistant_response"], category)
             entry = rated.setdefault((text, category), entry)
             _add(entry, part, scores, drops)
@@ -75,12 +77,22 @@ def refusal(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         yield labelled(name, number, row["objective"], row["assistant_response"], refusal=label)
 
 
-def _scores(row: dict[str, Any], drops: Drops) -> list[float]:
-    values = [value for key, value in row.items() if key.startswith("human_score")]
-    given = [float(value) for value in values if value not in (None, "")]
-    if 0 < len(given) < len(values):
+def _scores(row: dict[str, Any], raters: list[str], drops: Drops) -> list[float]:
+    """The ratings that a row holds of those that its file has columns for."""
+    given = [_severity(row[rater], rater) for rater in raters if row.get(rater) not in (None, "")]
+    if 0 < len(given) < len(raters):
         drops["note: empty rating, left out of the mean"] += 1
     return given
+
+
+def _severity(value: Any, rater: str) -> float:
+    try:
+        severity = float(value)
+    except ValueError:
+        severity = -1.0
+    if not 0 <= severity <= 1:
+        raise ValueError(f"{rater}: {value!r} is not a severity in [0, 1]")
+    return severity
 
 
 def _add(entry: _Rated, part: str, scores: list[float], drops: Drops) -> None:
@@ -94,14 +106,23 @@ def _add(entry: _Rated, part: str, scores: list[float], drops: Drops) -> None:
 
 
 def _unique(parts: Parts, drops: Drops) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows with texts, each once; those of a response with both verdicts are left out."""
+    rows = [row for _, rows in sorted(parts.items()) for row in rows]
+    filled = [(number, row) for number, row in enumerate(rows) if not blank(drops, row, *TEXTS)]
+    verdicts: dict[str, set[str]] = {}
+    for _, row in filled:
+        verdicts.setdefault(_text(row), set()).add(row["human_score"])
     seen: set[str] = set()
-    rows = (row for _, rows in sorted(parts.items()) for row in rows)
-    for number, row in enumerate(rows):
-        if blank(drops, row, "objective", "assistant_response"):
-            continue
-        text = text_id(f"{row['objective']}\n{row['assistant_response']}")
-        if text in seen:
+    for number, row in filled:
+        text = _text(row)
+        if len(verdicts[text]) > 1:
+            drops["duplicate, other label"] += 1
+        elif text in seen:
             drops["duplicate"] += 1
-            continue
-        seen.add(text)
-        yield number, row
+        else:
+            seen.add(text)
+            yield number, row
+
+
+def _text(row: dict[str, Any]) -> str:
+    return text_id("\n".join(row[field] for field in TEXTS))
