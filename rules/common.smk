@@ -166,6 +166,7 @@ USED = {
     "benchmark": own_sets(BENCHMARKS.values()),
     "helpfulness-data": HELPFUL_SETS if HELPERS else [],
     "judge-data": JUDGE_SETS,
+    "retrieval-data": RETRIEVED,
     "backbone": sorted({t.backbone for t in (S.train, *VARIANTS.values())}),
     "policy": sorted({S.align.policy, *[S.cosa.policy] * S.cosa.table}),
     "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],

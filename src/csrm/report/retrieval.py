@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from csrm.report.cells import markdown_line, number, to_csv
+from csrm.report.cells import markdown_head, markdown_line, number, to_csv
 from csrm.report.published import select
 from csrm.report.style import DASHES, MARKERS, PUBLISHED_COLOUR
 
@@ -83,8 +83,8 @@ def retrieval_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         for row in rows
         if row.k in SHOWN
     ]
-    text = ["## Figure 8: retrieval of policy entries", "", NOTE, "", markdown_line(head), "|---" * len(head) + "|"]
-    return to_csv(rows, Recall._fields), "\n".join([*text, *lines]) + "\n"
+    text = ["## Figure 8: retrieval of policy entries", "", NOTE, "", *markdown_head(head), *lines]
+    return to_csv(rows, Recall._fields), "\n".join(text) + "\n"
 
 
 def retrieval_frame(documents: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
