@@ -36,6 +36,7 @@ CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in A
 CAPABILITY = [path.replace("/metrics/align/", "/metrics/capability/") for path in ALIGNMENTS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
+    "augmentation": expand("<out>/augmented/{draw}/cca_statistics.json", draw=CCA_DRAWS),
     "comparisons": COMPARISONS,
     "table5": [*ALIGNMENTS, *TRANSFERS, *POLICIES],
     "pareto": SWEEPS,

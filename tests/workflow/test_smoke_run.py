@@ -24,6 +24,7 @@ NOT_IN_SMOKE = {
 FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "figure5", "overoptimisation")
 TABLES = (
     "table1",
+    "augmentation",
     "results",
     "comparisons",
     "summary",

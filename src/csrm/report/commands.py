@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Subparsers = Any
 TABLES = (
     "table1",
+    "augmentation",
     "table2",
     "table3",
     "table4",
@@ -55,7 +56,7 @@ def register(subparsers: Subparsers) -> None:
     """Add the stage's commands."""
     table = subparsers.add_parser("table", help="a result table as CSV and Markdown")
     table.add_argument("--table", required=True, choices=TABLES)
-    table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of evaluate, compare or align")
+    table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of other stages")
     table.add_argument("--groups", type=Path, nargs="+", default=[], help="table1: training groups")
     table.add_argument("--rows", type=Path, nargs="+", default=[], help="table1: the rows that groups were made from")
     table.add_argument("--evaluation", type=Path, nargs="*", default=[], help="table1: rows that are evaluated on")
@@ -125,6 +126,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
     from csrm.report import (
         alignment,
+        augmentation,
         calibration,
         capability,
         clauses,
@@ -139,6 +141,9 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         tables,
     )
 
+    if options.table == "augmentation":
+        statistics = {path.parent.name: files.read_json(path) for path in options.metrics}
+        return augmentation.augmentation_table(statistics, options.scale)
     documents = _documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
         "comparisons": tables.comparison_table,
