@@ -133,6 +133,9 @@ if S.capability.tasks and not find_spec("lm_eval") and not workflow.deployment_s
         f"capability.tasks {S.capability.tasks} need lm-evaluation-harness, which is not installed: "
         "pip install -c constraints.txt -e '.[tasks]', or run with --sdm conda"
     )
+# Draws whose configurations some variant trains on.
+CCA_DRAWS = sorted({draw_of(name, S.train, DRAWS) for name, variant in VARIANTS.items() if variant.cca})
+TABLES += ["augmentation"] * bool(CCA_DRAWS)
 TABLES += ["calibration"] * bool(S.score.calibrated)
 TABLES += ["table6"] * bool(MARGINS)
 TABLES += ["table7"] * bool(S.score.clauses)

@@ -37,6 +37,7 @@ MARGIN_EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=MARG
 MARGIN_SLICES = [variant_slice(S.outdir, name) for name in MARGINS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
 TABLE_METRICS = {
+    "augmentation": expand("<out>/augmented/{draw}/cca_statistics.json", draw=CCA_DRAWS),
     "comparisons": COMPARISONS,
     "table5": [*ALIGNMENTS, *TRANSFERS, *POLICIES],
     "pareto": SWEEPS,

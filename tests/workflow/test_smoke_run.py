@@ -25,6 +25,7 @@ FIGURES = ("configurability", "training", "strictness", "figure3", "figure4", "f
 TABLES = (
     "licences",
     "table1",
+    "augmentation",
     "results",
     "comparisons",
     "summary",

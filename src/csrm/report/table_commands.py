@@ -12,6 +12,7 @@ Subparsers = Any
 TABLES = (
     "licences",
     "table1",
+    "augmentation",
     "table2",
     "table3",
     "table4",
@@ -57,7 +58,7 @@ def add_table(subparsers: Subparsers) -> None:
     """Add the command."""
     table = subparsers.add_parser("table", help="a result table as CSV and Markdown")
     table.add_argument("--table", required=True, choices=TABLES)
-    table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of evaluate, compare or align")
+    table.add_argument("--metrics", type=Path, nargs="+", default=[], help="JSON files of other stages")
     table.add_argument("--groups", type=Path, nargs="+", default=[], help="table1: training groups")
     table.add_argument("--rows", type=Path, nargs="+", default=[], help="table1: the rows that groups were made from")
     table.add_argument("--evaluation", type=Path, nargs="*", default=[], help="table1: rows that are evaluated on")
@@ -114,6 +115,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     """The table as (CSV, Markdown)."""
     from csrm.report import (
         alignment,
+        augmentation,
         calibration,
         capability,
         clauses,
@@ -132,6 +134,9 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         tables,
     )
 
+    if options.table == "augmentation":
+        statistics = {path.parent.name: files.read_json(path) for path in options.metrics}
+        return augmentation.augmentation_table(statistics, options.scale)
     documents = read_documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
     plain = {
         "comparisons": comparisons.comparison_table,
