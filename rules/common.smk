@@ -46,12 +46,6 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 # Parameters here are plain values; `None` says that there is no pandas, in this process only.
 sys.modules.setdefault("pandas", None)
 
-# To keep to its limit of 100 jobs a second, Snakemake (9.27) looks at all ready jobs again each second, once for every time that it
-# looked before because a job ended: after 200 of 700 jobs that is half a core. Without the limit it looks when a job ends.
-limit = workflow.scheduling_settings and workflow.scheduling_settings.max_jobs_per_timespan
-if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 # Two model jobs side by side, half of the cores each: on two cores two trainings pass 286 tokens a second together, one alone
 # 240, and loading a model or reading text uses one core anyway.
 MODEL_THREADS = max(1, (workflow.resource_settings.cores or 2) // 2)
