@@ -1,19 +1,74 @@
-# Purpose: CoSAlign (CoSA, Algorithm 1) on benign topics and its evaluation: label, pair, fine-tune, prefer, answer, judge.
-# Inputs:  <out>/models/ (the policy), src/csrm/configs/topics.yaml
+# Purpose: CoSAlign (CoSA, Algorithm 1) and its evaluation: label, pair, fine-tune, prefer, answer, judge.
+# Inputs:  <out>/models/ (the policy), src/csrm/configs/topics.yaml, or <out>/interim/rows/ of data sets labelled with harms
 # Outputs: <out>/cosa/, <out>/models/cosa/, <out>/metrics/cosa.json
-COSA_CODE = code_digest("cosa", "align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
+COSA_CODE = code_digest(
+    "cosa",
+    "align",
+    "bench/bootstrap.py",
+    "configs/topics.yaml",
+    "configs/topics.py",
+    "configs/taxonomies/cosalign.yaml",
+)
 COSA_POLICY = backbone(S.cosa.policy)
-# Labelled responses: your own, or sampled and labelled here.
-LABELLED_RESPONSES = S.cosa.responses or f"{S.outdir}/cosa/labelled.jsonl"
+# The taxonomy of harms has its prompts and labelled responses from data sets.
+HARMS = S.cosa.taxonomy == "cosalign"
+# Labelled responses: your own, those of data sets, or sampled and labelled here.
+LABELLED_RESPONSES = S.cosa.responses or f"{S.outdir}/cosa/{'imported' if HARMS else 'labelled'}.jsonl"
 # Adapters that a method's answers come from, in the order in which they are merged.
 COSA_ADAPTERS = {"ica": [], "ica-5shot": [], "sft": ["finetuned"], "cosalign": ["finetuned", "preferred"]}
+
+
+rule draw_cosa_prompts:
+    """Training and test prompts of CoSAlign, which share none."""
+    input:
+        rows=f"<out>/interim/rows/{S.cosa.test_data}.jsonl" if HARMS else [],
+        settings="<out>/config/cosa.yaml",
+    output:
+        expand("<out>/cosa/prompts/{part}.jsonl", part=["train", "test"]),
+    log:
+        "<out>/logs/draw_cosa_prompts.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        rows=lambda w, input: f"--rows {input.rows}" if input.rows else "",
+        folder=f"{S.outdir}/cosa/prompts",
+        seed=S.seed,
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-prompts {params.rows} --settings {input.settings:q} --seed {params.seed} \
+            --output-dir {params.folder}
+        """
+
+
+rule import_responses:
+    """Responses that data sets label with harms, as labelled responses of CoSAlign's taxonomy."""
+    input:
+        rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=S.cosa.data),
+        tested="<out>/cosa/prompts/test.jsonl",
+        data_settings="<out>/config/data.yaml",
+    output:
+        "<out>/cosa/imported.jsonl",
+    log:
+        "<out>/logs/import_responses.log",
+    conda:
+        "../envs/core.yaml"
+    params:
+        code=COSA_CODE,
+    shell:
+        r"""
+        exec &> >(tee {log:q})
+        csrm cosalign-import --rows {input.rows:q} --test-prompts {input.tested:q} \
+            --data-settings {input.data_settings:q} --output {output:q}
+        """
 
 
 rule label_responses:
     """Responses of the policy to training prompts, bare and under drawn configurations, with their labels."""
     input:
         policy=ancient(f"{COSA_POLICY}/manifest.json"),
-        encoder=ancient(ENCODER_FILES),
+        prompts="<out>/cosa/prompts/train.jsonl",
         settings="<out>/config/cosa.yaml",
     output:
         "<out>/cosa/labelled.jsonl",
@@ -26,13 +81,12 @@ rule label_responses:
     threads: MODEL_THREADS
     params:
         policy=COSA_POLICY,
-        encoder=ENCODER,
         seed=S.seed,
         code=COSA_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm cosalign-label --policy {params.policy} --encoder {params.encoder} --settings {input.settings:q} \
+        csrm cosalign-label --policy {params.policy} --prompts {input.prompts:q} --settings {input.settings:q} \
             --seed {params.seed} --output {output:q}
         """
 
@@ -41,6 +95,7 @@ rule pair_responses:
     """Preference pairs by error score under drawn configurations (Algorithm 1)."""
     input:
         responses=LABELLED_RESPONSES,
+        tested="<out>/cosa/prompts/test.jsonl",
         settings="<out>/config/cosa.yaml",
     output:
         "<out>/cosa/pairs.jsonl",
@@ -54,8 +109,8 @@ rule pair_responses:
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm cosalign-pairs --responses {input.responses:q} --settings {input.settings:q} --seed {params.seed} \
-            --output {output:q}
+        csrm cosalign-pairs --responses {input.responses:q} --test-prompts {input.tested:q} \
+            --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 
@@ -125,6 +180,7 @@ rule answer_tests:
         policy=ancient(f"{COSA_POLICY}/manifest.json"),
         adapters=lambda w: [f"{S.outdir}/models/cosa/{name}/manifest.json" for name in COSA_ADAPTERS[w.method]],
         examples=lambda w: [LABELLED_RESPONSES] * (w.method == "ica-5shot"),
+        prompts="<out>/cosa/prompts/test.jsonl",
         settings="<out>/config/cosa.yaml",
     output:
         "<out>/cosa/answers/{method}.jsonl",
@@ -148,7 +204,7 @@ rule answer_tests:
         r"""
         exec &> >(tee {log:q})
         csrm cosalign-answer --policy {params.policy} {params.adapters} {params.examples} \
-            --settings {input.settings:q} --seed {params.seed} --output {output:q}
+            --prompts {input.prompts:q} --settings {input.settings:q} --seed {params.seed} --output {output:q}
         """
 
 

@@ -16,6 +16,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--settings": {"type": Path, "required": True, "help": "slice `cosa`"},
     "--policy": {"type": Path, "required": True, "help": "model folder"},
     "--encoder": {"type": Path, "required": True, "help": "sentence encoder folder, or `hash`"},
+    "--prompts": {"type": Path, "required": True, "help": "training or test prompts of `csrm cosalign-prompts`"},
     "--pairs": {"type": Path, "required": True, "help": "pairs of `csrm cosalign-pairs`"},
     "--answers": {"type": Path, "required": True, "help": "answers of `csrm cosalign-answer`"},
     "--scratch": {"type": Path, "required": True, "help": "folder for the trainer's temporary files"},
@@ -27,9 +28,17 @@ TRAINING = ("--policy", "--pairs", "--settings", "--seed", "--scratch", "--outpu
 
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
-    _add(commands, "cosalign-label", run_label, "--policy", "--encoder", "--settings", "--seed", "--output")
+    prompts = _add(commands, "cosalign-prompts", run_prompts, "--settings", "--seed")
+    prompts.add_argument("--rows", type=Path, help="rows of CoSAlign-Test (cosa.taxonomy cosalign)")
+    prompts.add_argument("--output-dir", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
+    _add(commands, "cosalign-label", run_label, "--policy", "--prompts", "--settings", "--seed", "--output")
+    imports = _add(commands, "cosalign-import", run_import, "--output")
+    imports.add_argument("--rows", type=Path, nargs="+", required=True, help="rows of data sets labelled with harms")
+    imports.add_argument("--test-prompts", type=Path, required=True, help="prompts that are left out")
+    imports.add_argument("--data-settings", type=Path, required=True, help="slice `data`, for the length of responses")
     pairs = _add(commands, "cosalign-pairs", run_pairs, "--settings", "--seed", "--output")
     pairs.add_argument("--responses", type=Path, required=True, help="labelled responses, by any judge")
+    pairs.add_argument("--test-prompts", type=Path, help="prompts whose responses are left out")
     check = _add(commands, "cosalign-check", run_check, "--output")
     check.add_argument("--rows", type=Path, nargs="+", required=True, help="JSON lines in CoSAlign-Train's columns")
     check.add_argument(
@@ -38,7 +47,7 @@ def register(commands: Any) -> None:
     _add(commands, "cosalign-finetune", run_finetune, *TRAINING)
     prefer = _add(commands, "cosalign-prefer", run_prefer, *TRAINING)
     prefer.add_argument("--tuned", type=Path, required=True, help="adapter of `csrm cosalign-finetune`")
-    answer = _add(commands, "cosalign-answer", run_answer, "--policy", "--settings", "--seed", "--output")
+    answer = _add(commands, "cosalign-answer", run_answer, "--policy", "--prompts", "--settings", "--seed", "--output")
     answer.add_argument("--adapters", type=Path, nargs="*", default=[], help="LoRA adapters, merged in this order")
     answer.add_argument("--examples", type=Path, help="labelled responses to draw in-context exchanges from")
     _add(commands, "cosalign-items", run_items, "--answers", "--settings", "--output")
@@ -51,34 +60,72 @@ def register(commands: Any) -> None:
     evaluate.add_argument("--scale", required=True, help="recorded in the result")
 
 
+def run_prompts(options: argparse.Namespace) -> None:
+    """Draw training and test prompts, which share none; over `cosalign` test prompts alone."""
+    from csrm.cosa.imported import configured_prompts
+    from csrm.cosa.topics import Split, draw_prompts
+    from csrm.rows import PromptRow
+
+    taxonomy = _taxonomy(options)
+    outputs = [options.output_dir / f"{part}.jsonl" for part in Split._fields]
+    inputs = _inputs(options, *["rows"] * bool(options.rows))
+    with recording(outputs, inputs, taxonomy.settings, options.seed) as notes:
+        if taxonomy.settings.taxonomy == "topics":
+            split = draw_prompts(taxonomy, options.seed)
+        elif options.rows:
+            split = Split([], configured_prompts(read_rows(options.rows, PromptRow), taxonomy.settings, options.seed))
+        else:
+            raise ValueError("cosa.taxonomy cosalign needs --rows, the rows of cosa.test_data")
+        for path, rows in zip(outputs, split, strict=True):
+            notes[path.stem] = write_rows(path, (row.model_dump() for row in rows))
+
+
 def run_label(options: argparse.Namespace) -> None:
     """Sample responses to training prompts, bare and under drawn configurations, and label them by lexicon."""
     from csrm.align.policy import load_policy
-    from csrm.augment.encoder import load_encoder
     from csrm.cosa.answers import label, training_requests
-    from csrm.cosa.topics import draw_prompts
+    from csrm.cosa.schema import Asked
 
     taxonomy = _taxonomy(options)
-    with recording([options.output], _inputs(options, "policy", "encoder"), taxonomy.settings, options.seed) as notes:
-        prompts = draw_prompts(taxonomy, options.seed).train
+    with recording([options.output], _inputs(options, "policy", "prompts"), taxonomy.settings, options.seed) as notes:
+        prompts = read_rows(options.prompts, Asked)
         requests = training_requests(prompts, taxonomy, options.seed)
-        encoder = load_encoder(options.encoder)
-        rows = label(load_policy(options.policy), requests, taxonomy, encoder, options.seed)
+        rows = label(load_policy(options.policy), requests, taxonomy, options.seed)
         write_rows(options.output, (row.model_dump() for row in rows))
         notes.update(prompts=len(prompts), responses=len(rows), judge="lexicon")
         notes.update(empty=sum(not row.response for row in rows), unfinished=sum(not row.finished for row in rows))
         notes.update(addressed=sum(row.addressed or 0 for row in rows), touching=sum(bool(row.found) for row in rows))
 
 
+def run_import(options: argparse.Namespace) -> None:
+    """Take responses that data sets label with harms as labelled responses of CoSAlign's taxonomy."""
+    from csrm.cosa.imported import import_rows
+    from csrm.cosa.schema import Asked
+    from csrm.rows import Row
+    from csrm.settings import DataSettings
+
+    longest = read_slice(options.data_settings, DataSettings).max_response_words
+    with recording([options.output], _inputs(options, "rows", "test_prompts", "data_settings")) as notes:
+        tested = {row.prompt_id for row in read_rows(options.test_prompts, Asked)}
+        rows = [row for path in options.rows for row in read_rows(path, Row)]
+        made = import_rows(rows, tested, longest)
+        write_rows(options.output, (row.model_dump() for row in made.rows))
+        notes.update(rows=len(rows), responses=len(made.rows), left_out=made.left_out, judge="data set")
+        notes.update(addressed=sum(row.addressed or 0 for row in made.rows))
+
+
 def run_pairs(options: argparse.Namespace) -> None:
     """Pair labelled responses by error score under drawn configurations."""
     from csrm.cosa.pairs import make_pairs, record
     from csrm.cosa.records import problems
-    from csrm.cosa.schema import Labelled
+    from csrm.cosa.schema import Asked, Labelled
 
     taxonomy = _taxonomy(options)
-    with recording([options.output], _inputs(options, "responses"), taxonomy.settings, options.seed) as notes:
-        made = make_pairs(read_rows(options.responses, Labelled), taxonomy, options.seed)
+    inputs = _inputs(options, "responses", *["test_prompts"] * bool(options.test_prompts))
+    with recording([options.output], inputs, taxonomy.settings, options.seed) as notes:
+        held_out = read_rows(options.test_prompts, Asked) if options.test_prompts else []
+        tested = {row.prompt_id for row in held_out}
+        made = make_pairs(read_rows(options.responses, Labelled), taxonomy, options.seed, tested)
         seen = frozenset(taxonomy.settings.seen)
         wrong = [f"{pair.id}: {problem}" for pair in made.pairs for problem in problems(record(pair), seen)]
         if wrong:
@@ -146,14 +193,17 @@ def run_answer(options: argparse.Namespace) -> None:
     """Answer the test prompts under every test configuration."""
     from csrm.align.policy import load_policy
     from csrm.cosa.answers import answer, test_requests
-    from csrm.cosa.schema import Labelled
-    from csrm.cosa.topics import draw_prompts
+    from csrm.cosa.schema import Asked, Labelled
 
     taxonomy = _taxonomy(options)
-    inputs = _inputs(options, "policy", *["adapters"] * bool(options.adapters), *["examples"] * bool(options.examples))
+    inputs = _inputs(
+        options, "policy", "prompts", *["adapters"] * bool(options.adapters), *["examples"] * bool(options.examples)
+    )
     with recording([options.output], inputs, taxonomy.settings, options.seed) as notes:
-        examples = read_rows(options.examples, Labelled) if options.examples else []
-        prompts = draw_prompts(taxonomy, options.seed).test
+        prompts = read_rows(options.prompts, Asked)
+        tested = {row.prompt_id for row in prompts}
+        shown = read_rows(options.examples, Labelled) if options.examples else []
+        examples = [row for row in shown if row.prompt_id not in tested]
         requests = test_requests(prompts, taxonomy, examples, options.seed)
         policy = load_policy(options.policy, *options.adapters)
         rows = answer(policy, requests, taxonomy.settings, options.seed)

@@ -10,7 +10,7 @@ from csrm.align.metrics import TERMS
 from csrm.augment.encoder import TextEncoder
 from csrm.bench.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from csrm.configs.safety_config import Category
-from csrm.cosa.schema import Answer, Verdict
+from csrm.cosa.schema import Answer, Situation, Verdict
 from csrm.cosa.topics import Taxonomy, found
 from csrm.rows import Item, Message
 from csrm.settings import MetricSettings
@@ -42,7 +42,9 @@ def judge(answers: Sequence[Answer], taxonomy: Taxonomy, encoder: TextEncoder) -
     ]
 
 
-def _situation(answer: Answer) -> Any:
+def _situation(answer: Answer) -> Situation:
+    if answer.situations is not None:
+        return answer.situations[answer.config_id]
     asked, allowed = {*answer.harms}, {*answer.allowed}
     return "allowed" if asked <= allowed else "partial" if asked & allowed else "disallowed"
 

@@ -10,32 +10,41 @@ Mode = Literal["exact_match", "superset", "safe", "not_superset"]
 
 
 class CosaSettings(PolicyTraining):
-    """CoSAlign (CoSA, Algorithm 1 and section 5) on benign topics: what a configuration allows, a policy may touch."""
+    """CoSAlign (CoSA, Algorithm 1 and section 5): what a configuration allows, a policy may touch."""
 
-    selection = frozenset({"table"})
+    selection = frozenset({"table", "data", "test_data"})
     table: bool = Field(False, description="make CoSA's Table 3 in a full run too; by its name it is always made")
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
+    taxonomy: Literal["topics", "cosalign"] = Field(
+        "topics",
+        description="what labels stand for: the project's benign topics, or the harms of CoSAlign's taxonomy; `seen`, "
+        "`unseen` and the test configurations name labels of it",
+    )
+    data: list[str] = Field([], description="data sets of labelled responses that pairs over `cosalign` are made of")
+    test_data: str = Field("cosalign-test", description="data set of test prompts under configurations of `cosalign`")
     seen: list[str] = Field(
         ["alcohol", "medication", "pets", "travel"],
         min_length=1,
-        description="T: topics that configurations of training can allow",
+        description="T: labels that configurations of training can allow",
     )
-    unseen: list[str] = Field(["cooking_meat", "gambling", "sports"], description="topics of no training configuration")
+    unseen: list[str] = Field(["cooking_meat", "gambling", "sports"], description="labels of no training configuration")
     seen_configs: list[list[str]] = Field(
         [[], ["pets"], ["alcohol", "travel"], ["medication", "pets"], ["alcohol", "medication", "travel"]],
         min_length=1,
-        description="allowed topics of the test configurations, of `seen` alone",
+        description="allowed labels of the test configurations, of `seen` alone",
     )
     unseen_configs: list[list[str]] = Field(
         [["cooking_meat"], ["sports"], ["pets", "gambling"]],
         min_length=1,
-        description="the same, each with a topic of `unseen`",
+        description="the same, each with a label of `unseen`",
     )
     responses: str | None = Field(
         None, description="file of labelled responses by your own policy and judge (None: sampled, labelled by lexicon)"
     )
     train_prompts: int = Field(10, ge=1, description="training prompts of each seen topic, and neutral ones")
-    test_prompts: int = Field(3, ge=1, description="test prompts of each topic, and neutral ones")
+    test_prompts: int = Field(
+        3, ge=1, description="test prompts of each topic, and neutral ones; over `cosalign` of each configuration"
+    )
     plain_samples: int = Field(2, ge=0, description="responses to a bare training prompt")
     configured_samples: int = Field(4, ge=0, description="responses to it under drawn configurations (CoSA: 8)")
     modes: list[Mode] = Field(
