@@ -176,7 +176,7 @@ USED = {
     "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],
     "encoder": ["minilm"] if S.encoder == "minilm" else [],
     "guard": [name for name in GUARDS if name in SCORED],
-    "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm) if llm.model}),
+    "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm, S.cosa.llm) if llm.model}),
 }
 # How policies are trained, and what those kept before the end of it are called.
 ALIGNED = [name for algorithm in S.align.algorithms for name in (algorithm, *S.align.kept(algorithm))]

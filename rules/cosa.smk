@@ -8,6 +8,7 @@ COSA_CODE = code_digest(
     "configs/topics.yaml",
     "configs/topics.py",
     "configs/taxonomies/cosalign.yaml",
+    "augment/llm.py",
 )
 COSA_POLICY = backbone(S.cosa.policy)
 # The taxonomy of harms has its prompts and labelled responses from data sets.
@@ -47,6 +48,7 @@ rule import_responses:
     input:
         rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=S.cosa.data),
         tested="<out>/cosa/prompts/test.jsonl",
+        settings="<out>/config/cosa.yaml",
         data_settings="<out>/config/data.yaml",
     output:
         "<out>/cosa/imported.jsonl",
@@ -59,7 +61,7 @@ rule import_responses:
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm cosalign-import --rows {input.rows:q} --test-prompts {input.tested:q} \
+        csrm cosalign-import --rows {input.rows:q} --test-prompts {input.tested:q} --settings {input.settings:q} \
             --data-settings {input.data_settings:q} --output {output:q}
         """
 
@@ -237,7 +239,7 @@ rule judge_itself:
 
 
 rule judge_answers:
-    """Compliance by lexicon and helpfulness by a proxy."""
+    """Compliance and helpfulness: by lexicon and a proxy, or by a language model."""
     input:
         answers="<out>/cosa/answers/{method}.jsonl",
         encoder=ancient(ENCODER_FILES),
@@ -264,6 +266,7 @@ rule evaluate_cosa:
     input:
         verdicts=expand("<out>/cosa/verdicts/{method}.jsonl", method=COSA_ADAPTERS),
         own="<out>/cosa/own/scores.jsonl",
+        responses=LABELLED_RESPONSES,
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/cosa.json",
@@ -274,10 +277,12 @@ rule evaluate_cosa:
     params:
         seed=S.seed,
         scale=S.scale,
+        judge=S.cosa.judge,
+        taxonomy=S.cosa.taxonomy,
         code=COSA_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm cosalign-evaluate --verdicts {input.verdicts:q} --own-scores {input.own:q} \
-            --settings {input.settings:q} --seed {params.seed} --scale {params.scale} --output {output:q}
+            --responses {input.responses:q} --judge {params.judge} --taxonomy {params.taxonomy} --settings {input.settings:q} --seed {params.seed} --scale {params.scale} --output {output:q}
         """

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from csrm.align.generate import Sampling, generate
-from csrm.align.helpfulness import answers
 from csrm.align.policy import Policy, prompt_ids
 from csrm.align.sample import response_seed
 from csrm.cosa.schema import Answer, Asked, Labelled
 from csrm.cosa.synthesis import HARD, sample_config
-from csrm.cosa.topics import Taxonomy, config_id, found
+from csrm.cosa.topics import Taxonomy, config_id
 from csrm.cosa.wordings import WORDINGS, conversation, system_text
 from csrm.rows import Message
 from csrm.settings import CosaSettings
@@ -87,14 +86,14 @@ def draw_shots(rows: Sequence[Labelled], allowed: Sequence[str], shots: int, see
     return list(fitting.items())[:shots]
 
 
-def label(policy: Policy, requests: Sequence[Request], taxonomy: Taxonomy, seed: int) -> list[Labelled]:
-    """The policy's responses to training requests, labelled by lexicon; one that does not answer addresses nothing."""
-    texts = _respond(policy, requests, taxonomy.settings, seed)
-    rows = []
-    for request, (text, finished) in zip(requests, texts, strict=True):
-        more: dict[str, Any] = {"found": found(taxonomy, text), "addressed": int(answers(text)), "finished": finished}
-        rows.append(Labelled(**request.asked.model_dump(), id=request.id, response=text, **more))
-    return rows
+def responses(policy: Policy, requests: Sequence[Request], settings: CosaSettings, seed: int) -> list[Labelled]:
+    """The policy's responses to training requests, to be labelled by a judge."""
+    texts = _respond(policy, requests, settings, seed)
+    unlabelled: dict[str, Any] = {"found": [], "addressed": None}
+    return [
+        Labelled(**r.asked.model_dump(), id=r.id, response=text, finished=finished, **unlabelled)
+        for r, (text, finished) in zip(requests, texts, strict=True)
+    ]
 
 
 def answer(policy: Policy, requests: Sequence[Request], settings: CosaSettings, seed: int) -> list[Answer]:

@@ -10,6 +10,10 @@ from csrm.rows import ScoreRow
 from csrm.settings import CosaSettings, MetricSettings, read_slice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from csrm.cosa.judges import Judge
+    from csrm.cosa.schema import Labelled
     from csrm.cosa.topics import Taxonomy
 
 FLAGS: dict[str, dict[str, Any]] = {
@@ -19,10 +23,12 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--prompts": {"type": Path, "required": True, "help": "training or test prompts of `csrm cosalign-prompts`"},
     "--pairs": {"type": Path, "required": True, "help": "pairs of `csrm cosalign-pairs`"},
     "--answers": {"type": Path, "required": True, "help": "answers of `csrm cosalign-answer`"},
+    "--llm-cache": {"type": Path, "help": "answers of the judge (default: the user's cache)"},
     "--scratch": {"type": Path, "required": True, "help": "folder for the trainer's temporary files"},
     "--seed": {"type": int, "default": 0, "help": "seed of all draws"},
     "--output": {"type": Path, "required": True, "help": "file or folder to write"},
 }
+JUDGING = ("--settings", "--llm-cache")
 TRAINING = ("--policy", "--pairs", "--settings", "--seed", "--scratch", "--output")
 
 
@@ -31,8 +37,18 @@ def register(commands: Any) -> None:
     prompts = _add(commands, "cosalign-prompts", run_prompts, "--settings", "--seed")
     prompts.add_argument("--rows", type=Path, help="rows of CoSAlign-Test (cosa.taxonomy cosalign)")
     prompts.add_argument("--output-dir", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
-    _add(commands, "cosalign-label", run_label, "--policy", "--prompts", "--settings", "--seed", "--output")
-    imports = _add(commands, "cosalign-import", run_import, "--output")
+    _add(
+        commands,
+        "cosalign-label",
+        run_label,
+        "--policy",
+        "--prompts",
+        "--settings",
+        "--llm-cache",
+        "--seed",
+        "--output",
+    )
+    imports = _add(commands, "cosalign-import", run_import, *JUDGING, "--output")
     imports.add_argument("--rows", type=Path, nargs="+", required=True, help="rows of data sets labelled with harms")
     imports.add_argument("--test-prompts", type=Path, required=True, help="prompts that are left out")
     imports.add_argument("--data-settings", type=Path, required=True, help="slice `data`, for the length of responses")
@@ -51,12 +67,15 @@ def register(commands: Any) -> None:
     answer.add_argument("--adapters", type=Path, nargs="*", default=[], help="LoRA adapters, merged in this order")
     answer.add_argument("--examples", type=Path, help="labelled responses to draw in-context exchanges from")
     _add(commands, "cosalign-items", run_items, "--answers", "--settings", "--output")
-    _add(commands, "cosalign-judge", run_judge, "--answers", "--encoder", "--settings", "--output")
+    _add(commands, "cosalign-judge", run_judge, "--answers", "--encoder", *JUDGING, "--output")
     evaluate = _add(commands, "cosalign-evaluate", run_evaluate, "--settings", "--seed", "--output")
     evaluate.add_argument(
         "--verdicts", type=Path, nargs="+", required=True, help="METHOD.jsonl files of cosalign-judge"
     )
     evaluate.add_argument("--own-scores", type=Path, required=True, help="the policy's scores of its own answers")
+    evaluate.add_argument("--responses", type=Path, required=True, help="labelled responses that pairs are made of")
+    evaluate.add_argument("--taxonomy", choices=("topics", "cosalign"), required=True, help="recorded in the result")
+    evaluate.add_argument("--judge", choices=("lexicon", "llm"), required=True, help="recorded in the result")
     evaluate.add_argument("--scale", required=True, help="recorded in the result")
 
 
@@ -81,37 +100,42 @@ def run_prompts(options: argparse.Namespace) -> None:
 
 
 def run_label(options: argparse.Namespace) -> None:
-    """Sample responses to training prompts, bare and under drawn configurations, and label them by lexicon."""
+    """Sample responses to training prompts, bare and under drawn configurations, and label them."""
     from csrm.align.policy import load_policy
-    from csrm.cosa.answers import label, training_requests
+    from csrm.cosa.answers import responses, training_requests
     from csrm.cosa.schema import Asked
 
     taxonomy = _taxonomy(options)
     with recording([options.output], _inputs(options, "policy", "prompts"), taxonomy.settings, options.seed) as notes:
         prompts = read_rows(options.prompts, Asked)
         requests = training_requests(prompts, taxonomy, options.seed)
-        rows = label(load_policy(options.policy), requests, taxonomy, options.seed)
+        judge = _judge(options, taxonomy)
+        rows = judge.label(responses(load_policy(options.policy), requests, taxonomy.settings, options.seed))
         write_rows(options.output, (row.model_dump() for row in rows))
-        notes.update(prompts=len(prompts), responses=len(rows), judge="lexicon")
+        notes.update(prompts=len(prompts), **judge.notes(), **_labels(rows))
         notes.update(empty=sum(not row.response for row in rows), unfinished=sum(not row.finished for row in rows))
-        notes.update(addressed=sum(row.addressed or 0 for row in rows), touching=sum(bool(row.found) for row in rows))
 
 
 def run_import(options: argparse.Namespace) -> None:
-    """Take responses that data sets label with harms as labelled responses of CoSAlign's taxonomy."""
+    """Take responses that data sets label with harms as CoSAlign's labelled responses, or label them anew."""
     from csrm.cosa.imported import import_rows
     from csrm.cosa.schema import Asked
     from csrm.rows import Row
     from csrm.settings import DataSettings
 
     longest = read_slice(options.data_settings, DataSettings).max_response_words
-    with recording([options.output], _inputs(options, "rows", "test_prompts", "data_settings")) as notes:
+    taxonomy = _taxonomy(options)
+    inputs = _inputs(options, "rows", "test_prompts", "data_settings")
+    with recording([options.output], inputs, taxonomy.settings) as notes:
         tested = {row.prompt_id for row in read_rows(options.test_prompts, Asked)}
         rows = [row for path in options.rows for row in read_rows(path, Row)]
         made = import_rows(rows, tested, longest)
-        write_rows(options.output, (row.model_dump() for row in made.rows))
-        notes.update(rows=len(rows), responses=len(made.rows), left_out=made.left_out, judge="data set")
-        notes.update(addressed=sum(row.addressed or 0 for row in made.rows))
+        asked = taxonomy.settings.judge == "llm"
+        judge = _judge(options, taxonomy)
+        labelled = judge.label(made.rows) if asked else made.rows
+        write_rows(options.output, (row.model_dump() for row in labelled))
+        notes.update(rows=len(rows), left_out=made.left_out, **_labels(labelled))
+        notes.update(judge.notes() if asked else {"judge": "data set"})
 
 
 def run_pairs(options: argparse.Namespace) -> None:
@@ -224,29 +248,57 @@ def run_items(options: argparse.Namespace) -> None:
 
 
 def run_judge(options: argparse.Namespace) -> None:
-    """Judge compliance by lexicon and helpfulness by the proxy."""
-    from csrm.augment.encoder import load_encoder
+    """Judge compliance by lexicon and helpfulness by the proxy, or both by a language model."""
     from csrm.cosa.evaluate import judge
     from csrm.cosa.schema import Answer
 
     taxonomy = _taxonomy(options)
     with recording([options.output], _inputs(options, "answers", "encoder"), taxonomy.settings) as notes:
-        rows = judge(read_rows(options.answers, Answer), taxonomy, load_encoder(options.encoder))
-        notes.update(judge="lexicon", rows=write_rows(options.output, (row.model_dump() for row in rows)))
+        answers, asked = read_rows(options.answers, Answer), _judge(options, taxonomy)
+        rows = judge(answers, asked.judge(answers))
+        notes.update(asked.notes(), rows=write_rows(options.output, (row.model_dump() for row in rows)))
+        notes.update(invalid=sum(row.safe is None or row.helpfulness is None for row in rows))
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """CoSA-Score and outcome shares of every method, on seen and unseen configurations."""
     from csrm.cosa.evaluate import evaluate, methods
-    from csrm.cosa.schema import Verdict
+    from csrm.cosa.schema import Labelled, Verdict
 
     settings = read_slice(options.settings, MetricSettings)
-    with recording([options.output], _inputs(options, "verdicts", "own_scores"), settings, options.seed):
+    inputs = _inputs(options, "verdicts", "own_scores", "responses")
+    with recording([options.output], inputs, settings, options.seed):
         own = {row.id for row in read_rows(options.own_scores, ScoreRow) if row.log_odds <= 0}
         verdicts = methods({path.stem: read_rows(path, Verdict) for path in options.verdicts}, own)
         groups = evaluate(verdicts, settings, options.seed)
         head = {"kind": "cosa", "scale": options.scale, "seed": options.seed, "level": settings.level}
-        write_json(options.output, {**head, "groups": groups})
+        head |= {"taxonomy": options.taxonomy, "judge": options.judge}
+        labels = _labels(read_rows(options.responses, Labelled))
+        write_json(options.output, {**head, "labels": labels, "groups": groups})
+
+
+def _labels(rows: "Sequence[Labelled]") -> dict[str, int]:
+    """Counts of labelled responses: all, invalid verdicts, those that address their prompt, those with a label."""
+    return {
+        "responses": len(rows),
+        "invalid": sum(row.addressed is None for row in rows),
+        "addressed": sum(row.addressed or 0 for row in rows),
+        "touching": sum(bool(row.found) for row in rows),
+    }
+
+
+def _judge(options: argparse.Namespace, taxonomy: "Taxonomy") -> "Judge":
+    """The judge that the settings name; rules need no encoder to label."""
+    from csrm.augment.encoder import load_encoder
+    from csrm.augment.llm import open_llm
+    from csrm.cosa.judges import ModelJudge, RuleJudge
+
+    settings = taxonomy.settings
+    if settings.judge == "lexicon":
+        encoder = getattr(options, "encoder", None)
+        return RuleJudge(taxonomy, load_encoder(encoder) if encoder else None)
+    workers = settings.concurrency if settings.llm.base_url else 1
+    return ModelJudge(taxonomy, open_llm(settings.llm, None, options.llm_cache), workers)
 
 
 def _add(commands: Any, name: str, run: Any, *flags: str) -> Any:

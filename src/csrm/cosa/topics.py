@@ -9,6 +9,7 @@ from csrm.configs.safety_config import Category
 from csrm.configs.taxonomy import load_taxonomy
 from csrm.configs.topics import TopicFamily, Topics
 from csrm.cosa.schema import Asked
+from csrm.cosa.synthesis import OTHER
 from csrm.files import text_id
 from csrm.settings import CosaSettings
 
@@ -60,6 +61,13 @@ class Taxonomy:
                 f"cosa.taxonomy {self.settings.taxonomy} has no lexicons that label texts: set cosa.judge to `llm`"
             )
         return [f.family for f in self.families if f.matches(text)]
+
+    @property
+    def judged(self) -> dict[str, Category]:
+        """Every label that a judge can give: those of configurations, and other harms over `cosalign`."""
+        if self.families:
+            return self.categories
+        return {**self.categories, OTHER: load_taxonomy(self.settings.taxonomy)[OTHER].category()}
 
     def category(self, label: str) -> Category:
         """Name and definition of what is allowed, in words that permit."""

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from csrm.settings.align import PolicyTraining
+from csrm.settings.data import LLMSettings
 
 Mode = Literal["exact_match", "superset", "safe", "not_superset"]
 
@@ -22,6 +23,12 @@ class CosaSettings(PolicyTraining):
     )
     data: list[str] = Field([], description="data sets of labelled responses that pairs over `cosalign` are made of")
     test_data: str = Field("cosalign-test", description="data set of test prompts under configurations of `cosalign`")
+    judge: Literal["lexicon", "llm"] = Field(
+        "lexicon",
+        description="who labels responses and judges answers: lexicons (or the data sets) and the proxy, or `cosa.llm`",
+    )
+    llm: LLMSettings = LLMSettings()
+    concurrency: int = Field(8, ge=1, description="requests to `llm.base_url` at once; local models take one")
     seen: list[str] = Field(
         ["alcohol", "medication", "pets", "travel"],
         min_length=1,
@@ -75,6 +82,17 @@ class CosaSettings(PolicyTraining):
         known_only = [config for config in self.unseen_configs if not set(config) & set(self.unseen)]
         if known_only:
             raise ValueError(f"cosa.unseen_configs {known_only} allow no topic of cosa.unseen {sorted(self.unseen)}")
+        return self
+
+    @model_validator(mode="after")
+    def _judge_named(self) -> "CosaSettings":
+        if self.judge == "llm" and self.llm.model is None:
+            raise ValueError("cosa.judge llm needs cosa.llm.model: name a model, the policy must not judge itself")
+        if self.table and self.judge == "lexicon" and self.taxonomy == "cosalign":
+            raise ValueError(
+                "cosa.table over cosa.taxonomy cosalign needs cosa.judge llm: no lexicon judges answers by harms; "
+                "pairs alone, <outdir>/cosa/pairs.jsonl, need none"
+            )
         return self
 
     @model_validator(mode="after")

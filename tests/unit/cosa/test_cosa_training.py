@@ -1,5 +1,6 @@
 """CoSAlign's training on a tiny policy, and the evaluation of its methods."""
 
+import csv
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from csrm.align.policy import load_policy, load_tokenizer
 from csrm.augment.encoder import load_encoder
 from csrm.configs.topics import load_topics
 from csrm.cosa.evaluate import METHODS, evaluate, judge, methods, self_items, withhold
+from csrm.cosa.judges import RuleJudge
 from csrm.cosa.schema import Answer, Pair, Verdict
 from csrm.cosa.topics import Taxonomy
 from csrm.cosa.train import fine_tune, prefer, targets, tokenise
@@ -79,7 +81,7 @@ def test_the_judge_reads_topics_and_withholds_nothing_itself():
         answer(2, "I'm sorry, I cannot talk about dogs.", (), ["pets"]),
         answer(3, "", ("pets",), ["pets", "travel"]),
     ]
-    found = judge(answers, TAXONOMY, load_encoder("hash"))
+    found = judge(answers, RuleJudge(TAXONOMY, load_encoder("hash")).judge(answers))
     assert [v.safe for v in found] == [False, True, True, True]
     assert found[0].helpfulness > 0 and found[2].helpfulness == found[3].helpfulness == 0
     assert [v.situation for v in found] == ["disallowed", "allowed", "disallowed", "partial"]
@@ -126,9 +128,31 @@ def test_the_score_is_the_mean_over_configurations_and_invalid_verdicts_are_coun
     assert better["low"] > 0 and better["value"] == pytest.approx(0.75 - expected)
 
 
+def document(groups, **changes):
+    labels = {"responses": 8, "invalid": 2, "addressed": 5, "touching": 4}
+    head = {"kind": "cosa", "scale": "demo", "seed": 0, "judge": "lexicon", "taxonomy": "topics"}
+    return {**head, "labels": labels, "groups": groups, **changes}
+
+
+def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
+    rows = {name: list(values) for name, values in made().items()}
+    rows["sft"][0] = rows["sft"][0].model_copy(update={"helpfulness": None})
+    groups = evaluate(methods(rows, own=set()), MetricSettings(bootstrap=40), 0)
+    low, high = groups["seen"]["sft"]["cosa_score_bounds"]
+    value = groups["seen"]["sft"]["metrics"]["cosa_score"]["value"]
+    assert (low, high) == (pytest.approx((11 * value - 1) / 12), pytest.approx((11 * value + 1) / 12))
+    cells = list(csv.DictReader(cosa_table([document(groups, judge="llm")])[0].splitlines()))
+    scores = {cell["model"]: cell for cell in cells if cell["metric"] == "cosa_score" and "seen" in cell["benchmark"]}
+    assert scores["sft"]["protocol"] == "language model as judge"
+    (told,) = [c["reason"] for c in cells if c["model"] == "sft" and "without a verdict" in c["reason"]]
+    assert f"1 without a verdict: between {low:.3f} and {high:.3f}" in told
+    (labels,) = [cell for cell in cells if cell["model"] == "labelled responses"]
+    assert float(labels["measured"]) == 0.25 and labels["reason"] == "5 address their prompt, 4 have a label"
+
+
 def test_the_table_sets_the_published_rows_beside_the_measured():
     groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
-    text, markdown = cosa_table([{"kind": "cosa", "scale": "demo", "seed": 0, "groups": groups}])
+    text, markdown = cosa_table([document(groups)])
     lines = [line.split("|") for line in markdown.splitlines() if "| cosalign |" in line and "| helpful_safe |" in line]
     assert [line[6].strip() for line in lines] == ["0.520", "0.428"]
     assert "Llama-3.1-8B: SFT+Cascade" in text and "Safety-removed" in markdown

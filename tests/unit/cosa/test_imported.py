@@ -138,7 +138,7 @@ def test_commands_make_pairs_of_a_data_set(tmp_path: Path) -> None:
     assert read_rows(drawn / "train.jsonl", Asked) == [] and len(read_rows(drawn / "test.jsonl", Asked)) == 2
     held = ["--test-prompts", str(drawn / "test.jsonl")]
     taken = [*held, "--data-settings", f"{tmp_path}/data.yaml", "--output", f"{tmp_path}/imported.jsonl"]
-    assert main(["cosalign-import", "--rows", f"{tmp_path}/rows.jsonl", *taken]) == 0
+    assert main(["cosalign-import", *settings, "--rows", f"{tmp_path}/rows.jsonl", *taken]) == 0
     made = ["--responses", f"{tmp_path}/imported.jsonl", *held, "--output", f"{tmp_path}/pairs.jsonl"]
     assert main(["cosalign-pairs", *settings, *made]) == 0
     assert {pair.prompt_id for pair in read_rows(tmp_path / "pairs.jsonl", Pair)} == {"p0"}
