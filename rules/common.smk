@@ -201,6 +201,7 @@ wildcard_constraints:
     config_id=either(S.align.runs()),
     algorithm=either(ALIGNED),
     part="train|test",
+    chain=either(S.cosa.runs()),
     reward=either([*S.align.rewards, *S.align.swept]),
     helper=either(["proxy", *HELPERS]),
     stage="before|after",

@@ -88,6 +88,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         for setting, names in (("align.configs", align.configs), ("align.tested", align.tested)):
             _on_topic(setting, [folder / "safety_configs" / f"{name}.yaml" for name in names], topics)
     _further("align.seeds", align.seeds, settings.seed)
+    _further("cosa.seeds", cosa.seeds, settings.seed)
     _further("train.seeds", settings.train.seeds, settings.seed if settings.train.seed is None else settings.train.seed)
     if (tasks := settings.capability.task_folder) and not Path(tasks).is_dir():
         raise FileNotFoundError(

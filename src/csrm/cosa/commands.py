@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from csrm.cosa.judges import Judge
-    from csrm.cosa.schema import Labelled
+    from csrm.cosa.schema import Labelled, Verdict
     from csrm.cosa.topics import Taxonomy
 
 FLAGS: dict[str, dict[str, Any]] = {
@@ -70,10 +70,21 @@ def register(commands: Any) -> None:
     _add(commands, "cosalign-judge", run_judge, "--answers", "--encoder", *JUDGING, "--output")
     evaluate = _add(commands, "cosalign-evaluate", run_evaluate, "--settings", "--seed", "--output")
     evaluate.add_argument(
-        "--verdicts", type=Path, nargs="+", required=True, help="METHOD.jsonl files of cosalign-judge"
+        "--verdicts",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="METHOD.jsonl of cosalign-judge, a folder a seed",
     )
-    evaluate.add_argument("--own-scores", type=Path, required=True, help="the policy's scores of its own answers")
-    evaluate.add_argument("--responses", type=Path, required=True, help="labelled responses that pairs are made of")
+    evaluate.add_argument(
+        "--own-scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the policy's scores of its own answers, a file a seed",
+    )
+    evaluate.add_argument("--responses", type=Path, nargs="+", required=True, help="labelled responses of the pairs")
+    evaluate.add_argument("--seeds", type=int, nargs="+", required=True, help="seed of each folder and file of scores")
     evaluate.add_argument("--taxonomy", choices=("topics", "cosalign"), required=True, help="recorded in the result")
     evaluate.add_argument("--judge", choices=("lexicon", "llm"), required=True, help="recorded in the result")
     evaluate.add_argument("--scale", required=True, help="recorded in the result")
@@ -261,20 +272,40 @@ def run_judge(options: argparse.Namespace) -> None:
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """CoSA-Score and outcome shares of every method, on seen and unseen configurations."""
-    from csrm.cosa.evaluate import evaluate, methods
-    from csrm.cosa.schema import Labelled, Verdict
+    """CoSA-Score and outcome shares of every method, on seen and unseen configurations, and means over seeds."""
+    from csrm.cosa.evaluate import evaluate, evaluate_seeds
+    from csrm.cosa.schema import Labelled
 
     settings = read_slice(options.settings, MetricSettings)
     inputs = _inputs(options, "verdicts", "own_scores", "responses")
     with recording([options.output], inputs, settings, options.seed):
-        own = {row.id for row in read_rows(options.own_scores, ScoreRow) if row.log_odds <= 0}
-        verdicts = methods({path.stem: read_rows(path, Verdict) for path in options.verdicts}, own)
-        groups = evaluate(verdicts, settings, options.seed)
+        runs = _runs(options)
+        groups = evaluate(runs[0], settings, options.seed)
         head = {"kind": "cosa", "scale": options.scale, "seed": options.seed, "level": settings.level}
-        head |= {"taxonomy": options.taxonomy, "judge": options.judge}
-        labels = _labels(read_rows(options.responses, Labelled))
-        write_json(options.output, {**head, "labels": labels, "groups": groups})
+        head |= {"taxonomy": options.taxonomy, "judge": options.judge, "seeds": options.seeds}
+        labels = _labels([row for path in options.responses for row in read_rows(path, Labelled)])
+        means = {"over_seeds": evaluate_seeds(runs, settings, options.seed)} if len(runs) > 1 else {}
+        write_json(options.output, {**head, "labels": labels, "groups": groups, **means})
+
+
+def _runs(options: argparse.Namespace) -> "list[dict[str, list[Verdict]]]":
+    """Verdicts of every method, one mapping a seed: the files of one folder and one file of the policy's own scores."""
+    from csrm.cosa.evaluate import methods
+    from csrm.cosa.schema import Verdict
+
+    folders: dict[Path, list[Path]] = {}
+    for path in options.verdicts:
+        folders.setdefault(path.parent, []).append(path)
+    if not len(folders) == len(options.own_scores) == len(options.seeds):
+        raise ValueError(
+            f"{len(options.seeds)} seeds, {len(folders)} folders of verdicts, {len(options.own_scores)} files of own "
+            "scores: give one of each for every seed"
+        )
+    runs = []
+    for paths, scores in zip(folders.values(), options.own_scores, strict=True):
+        own = {row.id for row in read_rows(scores, ScoreRow) if row.log_odds <= 0}
+        runs.append(methods({path.stem: read_rows(path, Verdict) for path in paths}, own))
+    return runs
 
 
 def _labels(rows: "Sequence[Labelled]") -> dict[str, int]:

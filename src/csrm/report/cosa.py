@@ -14,10 +14,12 @@ NOTE = (
     "no training text names. `ica`: the "
     "configuration in the system message, nothing trained; `ica-5shot`: with exchanges; `cascade` and "
     "`cascade-oracle`: answers of `ica` withheld where the policy itself or the evaluating judge calls them violating; "
-    "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO. CoSA-Score is mean(h s), s = ±1; the other metrics "
-    "are shares. Answers without a valid verdict are left out; where there are any, the line of the score counts them, "
-    "with the bounds that they leave. `labelled responses`: what pairs are made of, and the share without a valid "
-    "label. Intervals are percentile bootstraps clustered by prompt."
+    "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO; `refusal-only` and `comply-always`: constant "
+    "policies, of h = 0 and always safe, and of h = 1 and safe where all labels of the prompt are allowed. CoSA-Score is "
+    "mean(h s), s = ±1; the other metrics are shares. Answers without a valid verdict are left out; where there are any, the line "
+    "of the score counts them, with the bounds that they leave. `labelled responses`: what pairs are made of, and the "
+    "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
+    "are over prompts and seeds."
 )
 ROWS = {
     "ica": "Llama-3.1-8B: Inst+ICA",
@@ -53,6 +55,12 @@ def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
                 yield _bounded(cell, found) if metric == "cosa_score" and found["invalid"] else cell
             if method != "ica":
                 yield _cell(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
+    for group, methods in document.get("over_seeds", {}).items():
+        for method, found in methods.items():
+            for metric, value in found["metrics"].items():
+                yield _mean(document, group, method, metric, value)
+            if method != "ica":
+                yield _mean(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
 
 
 def _labels(document: Mapping[str, Any]) -> Cell:
@@ -62,6 +70,14 @@ def _labels(document: Mapping[str, Any]) -> Cell:
     found = {"value": share, "n": counts["responses"], **none}
     told = f"{counts['addressed']} address their prompt, {counts['touching']} have a label"
     return _cell(document, "training", "labelled responses", "invalid", found)._replace(reason=told)
+
+
+def _mean(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
+    """A mean over seeds, with the value of each seed and their standard deviation as the reason."""
+    seeds = document["seeds"]
+    told = " ".join(f"{value:.3f}" for value in found["by_seed"])
+    cell = _cell(document, group, f"{method}, mean of {len(seeds)} seeds", metric, found)
+    return cell._replace(seed=None, reason=f"seeds {', '.join(map(str, seeds))}: {told} (sd {found['sd']:.3f})")
 
 
 def _bounded(cell: Cell, found: Mapping[str, Any]) -> Cell:

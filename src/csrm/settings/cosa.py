@@ -1,11 +1,12 @@
 """Settings of CoSAlign and of its evaluation."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from csrm.settings.align import PolicyTraining
 from csrm.settings.data import LLMSettings
+from csrm.settings.train import SEED_MARK
 
 Mode = Literal["exact_match", "superset", "safe", "not_superset"]
 
@@ -13,7 +14,7 @@ Mode = Literal["exact_match", "superset", "safe", "not_superset"]
 class CosaSettings(PolicyTraining):
     """CoSAlign (CoSA, Algorithm 1 and section 5): what a configuration allows, a policy may touch."""
 
-    selection = frozenset({"table", "data", "test_data"})
+    selection = frozenset({"table", "data", "test_data", "seeds"})
     table: bool = Field(False, description="make CoSA's Table 3 in a full run too; by its name it is always made")
     policy: str = Field("smollm2-135m-instruct", description="model id in config/models.tsv")
     taxonomy: Literal["topics", "cosalign"] = Field(
@@ -60,6 +61,10 @@ class CosaSettings(PolicyTraining):
         description="how configurations are drawn for a prompt; CoSA's published data have all four",
     )
     dedup_empty_configs: bool = Field(True, description="the empty configuration at most once a prompt")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [],
+        description="further seeds of responses, pairs, trainings and answers, for means over seeds",
+    )
     shots: int = Field(5, ge=1, description="exchanges shown in-context (CoSA: 5)")
     sft_steps: int = Field(24, ge=1, description="steps of fine-tuning on chosen responses, before DPO")
     steps: int = Field(24, ge=1, description="steps of DPO")
@@ -100,6 +105,10 @@ class CosaSettings(PolicyTraining):
         if self.plain_samples + self.configured_samples < 2:
             raise ValueError("cosa.plain_samples and cosa.configured_samples must give a prompt at least 2 responses")
         return self
+
+    def runs(self) -> dict[str, int | None]:
+        """Every run of the chain, by its folder -> its further seed (None: the run's): `cosa+seed-1`."""
+        return {"cosa": None, **{f"cosa{SEED_MARK}{seed}": seed for seed in self.seeds}}
 
     def optimiser(self, steps: int) -> dict[str, Any]:
         """Arguments of the trainer: linear warm-up, then a constant rate, as CoSA's code has it."""
