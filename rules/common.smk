@@ -90,10 +90,15 @@ PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
 BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS[t.backbone].raw)})
 GUARDS = load_guards("config")
-if {*SCORED} & {*GUARDS} and S.score.guards is None:
-    raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
+# Guards that are scored, or reward a policy.
+USED_GUARDS = [name for name in GUARDS if name in {*SCORED, *S.align.rewards, *S.align.swept}]
+if USED_GUARDS and S.score.guards is None:
+    raise ValueError(
+        f"score.models, align.rewards or align.swept name guards ({', '.join(USED_GUARDS)}): set score.guards to the folder "
+        "that holds their models"
+    )
 # Guards are planned without their weights, which nothing fetches; their jobs stop with the same advice.
-if absent := [name for name in SCORED if name in GUARDS and not weights_at_hand(S.score.guards, name)]:
+if absent := [name for name in USED_GUARDS if not weights_at_hand(S.score.guards, name)]:
     state = "holds no weights of" if os.path.isdir(S.score.guards) else "is no folder: it should hold the weights of"
     models = ", ".join(f"{name} ({GUARDS[name].model})" for name in absent)
     print(f"score.guards {S.score.guards} {state} {models}, each in a folder of the guard's id", file=sys.stderr)
@@ -175,7 +180,7 @@ USED = {
     "policy": sorted({S.align.policy, *[S.cosa.policy] * S.cosa.table}),
     "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],
     "encoder": ["minilm"] if S.encoder == "minilm" else [],
-    "guard": [name for name in GUARDS if name in SCORED],
+    "guard": USED_GUARDS,
     "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm, S.cosa.llm) if llm.model}),
 }
 # How policies are trained, and what those kept before the end of it are called.
@@ -197,7 +202,7 @@ wildcard_constraints:
     other=either(SCORED),
     lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
-    guard=either([name for name in GUARDS if name in SCORED]),
+    guard=either(USED_GUARDS),
     config_id=either(S.align.runs()),
     algorithm=either(ALIGNED),
     part="train|test",

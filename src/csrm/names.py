@@ -44,7 +44,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         )
     folder, score, align, cosa = Path(config_dir), settings.score, settings.align, settings.cosa
     models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
-    rewards = [*variants, "zero-shot", *BASELINES]
+    guards = load_guards(folder)
+    rewards = [*variants, "zero-shot", *BASELINES, *guards]
     helpers = [PROXY, TRAINED, *(key for key, model in models.items() if model.format == "reward")]
     backbones = [key for key, model in models.items() if model.format != "reward"]
     helpful = [key for key, dataset in datasets.items() if key in HELPFUL or dataset.kind == "labelled"]
@@ -69,7 +70,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("score.validation", [score.validation], benchmarks),
         ("score.clauses", [score.clauses] if score.clauses else [], benchmarks),
         ("score.retrieval", score.retrieval, labelled),
-        ("score.models", score.models, ["zero-shot", *BASELINES, *load_guards(folder)]),
+        ("score.models", score.models, ["zero-shot", *BASELINES, *guards]),
         ("align.configs", align.configs, configs),
         ("align.tested", align.tested, configs),
         ("align.rewards", align.rewards, rewards),
