@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards, weights_at_hand
 from csrm.bench.guards.tasks import task_of
-from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand, own_sets
+from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand, own_sets, without_split
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
@@ -58,6 +58,8 @@ check_names(S, VARIANTS, "config")
 DATASETS = load_datasets("config")
 MODELS = load_models("config")
 BENCHMARKS = {k: b for k, b in load_benchmarks("config").items() if k in S.score.benchmarks}
+if not S.data.response_pairs:
+    BENCHMARKS = {name: without_split(benchmark) for name, benchmark in BENCHMARKS.items()}
 # Benchmarks whose data nothing can fetch are left out by name where data_root does not hold them.
 for name, missing in {k: not_at_hand(b, DATASETS, S.data_root) for k, b in BENCHMARKS.items()}.items():
     if missing:

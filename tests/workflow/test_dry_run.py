@@ -18,7 +18,8 @@ def test_dry_run_from_the_hub(scale: str, copy: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}")
     jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
-    assert jobs.get("augment_pairs", 0) == (scale == "paper"), "small holds categories out, which pairs do not name"
+    pairs = [jobs.get(rule, 0) for rule in ("split_pairs", "augment_pairs")]
+    assert pairs == [scale == "paper"] * 2, "small holds categories out, which pairs do not name"
     assert all(f"data/raw/{raw}/manifest.json" in printed for raw in ("or-bench", "beavertails"))
 
 
@@ -28,7 +29,8 @@ def test_dry_run_with_a_mirror(scale: str, copy: Path, tmp_path: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", f"scale={scale}", f"data_root={mirror}")
     jobs = planned(printed)
     assert jobs["all"] == 1 and jobs["train_csrm"] == 1 and jobs["train_variant"] == 2
-    assert jobs.get("augment_pairs", 0) == (scale == "paper"), "small holds categories out, which pairs do not name"
+    pairs = [jobs.get(rule, 0) for rule in ("split_pairs", "augment_pairs")]
+    assert pairs == [scale == "paper"] * 2, "small holds categories out, which pairs do not name"
     assert not any(f"data/raw/{raw}/" in printed for raw in ("or-bench", "beavertails"))
     assert ("data/raw/safe-rlhf/" in printed) == (scale == "paper"), "the mirror holds a sample, not the test split"
 

@@ -79,6 +79,21 @@ def get_benchmark(config_dir: str | Path, name: str) -> Benchmark:
     return known[name]
 
 
+def without_split(benchmark: Benchmark) -> Benchmark:
+    """The benchmark of a run that trains on no response pairs: `pairs` is no split there but the whole data set.
+
+    Raises:
+        ValueError: if the benchmark reads `pairs` without naming a data set.
+    """
+    if "pairs" not in benchmark.rows:
+        return benchmark
+    if benchmark.dataset is None:
+        raise ValueError(
+            f"benchmark {benchmark.id!r} reads response pairs of any data set; set data.response_pairs or its dataset"
+        )
+    return benchmark.model_copy(update={"rows": (benchmark.dataset,)})
+
+
 def own_sets(benchmarks: Iterable[Benchmark]) -> list[str]:
     """Data sets that benchmarks read as they are, sorted: all but the splits of the training sets."""
     return sorted({name for benchmark in benchmarks for name in benchmark.rows} - SPLITS)

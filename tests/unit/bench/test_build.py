@@ -9,7 +9,7 @@ import pytest
 from csrm import files
 from csrm.bench import build, commands
 from csrm.bench.evaluate import evaluate
-from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand
+from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand, without_split
 from csrm.configs.safety_config import Category
 from csrm.data.prepare import prepare
 from csrm.data.sources import load_fixture
@@ -269,3 +269,11 @@ def test_no_items_is_an_error(tmp_path):
     chosen = options(tmp_path, "safe-rlhf", [pair("a")])
     with pytest.raises(ValueError, match="no items"):
         chosen.run(chosen)
+
+
+def test_pairs_that_nothing_is_trained_on_are_read_whole() -> None:
+    table = load_benchmarks("config")
+    assert table["safe-rlhf"].rows == ("pairs",) and without_split(table["safe-rlhf"]).rows == ("safe-rlhf",)
+    assert without_split(table["pyrit-seen"]) is table["pyrit-seen"]
+    with pytest.raises(ValueError, match="'safe-rlhf' reads response pairs of any data set"):
+        without_split(table["safe-rlhf"].model_copy(update={"dataset": None}))
