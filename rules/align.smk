@@ -127,14 +127,18 @@ rule make_reward_items:
 
 
 def reward_source(wildcards):
-    """What a reward is loaded from: a model, a fitted baseline, or nothing."""
+    """What a reward is loaded from: a model, a guard's weights, a fitted baseline, or nothing."""
+    if wildcards.reward in GUARDS:
+        return guard_weights(wildcards.reward)
     if wildcards.reward in BASELINES:
         return [f"{S.outdir}/models/baselines/{wildcards.reward}.joblib"] if wildcards.reward in TRAINED else []
     return f"{scorer(wildcards.reward)}/manifest.json"
 
 
 def reward_option(wildcards, input):
-    """`--model DIR`, or `--baseline NAME` with what it needs."""
+    """`--model DIR`, `--guard ID` with its folder, or `--baseline NAME` with what it needs."""
+    if wildcards.reward in GUARDS:
+        return f"--guard {wildcards.reward} --guard-model {S.score.guards}/{wildcards.reward}"
     if wildcards.reward not in BASELINES:
         return f"--model {scorer(wildcards.reward)}"
     fitted = f"--fitted {input.model}" if input.model else ""
@@ -155,7 +159,7 @@ rule score_responses:
         "<out>/logs/score_responses/{reward}/{config_id}.{part}.log",
     wildcard_constraints:
         part=ANSWERED,
-        reward=either(sorted({*S.align.rewards, *S.align.swept} - {*BASELINES})),
+        reward=either(sorted({*S.align.rewards, *S.align.swept} - {*BASELINES, *GUARDS})),
     priority: 1
     conda:
         "../envs/core.yaml"
@@ -182,6 +186,25 @@ use rule score_baseline as score_responses_baseline with:
         "<out>/align/{config_id}/rewards/{baseline}/{part}.jsonl",
     log:
         "<out>/logs/score_responses_baseline/{baseline}/{config_id}.{part}.log",
+    wildcard_constraints:
+        part=ANSWERED,
+    priority: 1
+
+
+# A guard as the reward, by the scorer of benchmarks.
+use rule score_guard as score_responses_guard with:
+    input:
+        asked="<out>/align/{config_id}/items/{part}.jsonl",
+        model=lambda w: guard_weights(w.guard),
+        table=ancient("config/guards.tsv"),
+        settings="<out>/config/score.yaml",
+        place=ancient("<out>/config/backend.yaml"),
+    output:
+        "<out>/align/{config_id}/rewards/{guard}/{part}.jsonl",
+    log:
+        "<out>/logs/score_responses_guard/{guard}/{config_id}.{part}.log",
+    benchmark:
+        "<out>/benchmarks/score_responses_guard/{guard}/{config_id}.{part}.tsv"
     wildcard_constraints:
         part=ANSWERED,
     priority: 1

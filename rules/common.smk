@@ -92,10 +92,15 @@ PROBED = [name for name in (REFERENCE, "zero-shot") if name in SCORED]
 # Raw models that the zero-shot scorer and the variants start from.
 BACKBONES = sorted({raw for t in (S.train, *VARIANTS.values()) if (raw := MODELS[t.backbone].raw)})
 GUARDS = load_guards("config")
-if {*SCORED} & {*GUARDS} and S.score.guards is None:
-    raise ValueError("score.models names guards: set score.guards to the folder that holds their models")
+# Guards that are scored, or reward a policy.
+USED_GUARDS = [name for name in GUARDS if name in {*SCORED, *S.align.rewards, *S.align.swept}]
+if USED_GUARDS and S.score.guards is None:
+    raise ValueError(
+        f"score.models, align.rewards or align.swept name guards ({', '.join(USED_GUARDS)}): set score.guards to the folder "
+        "that holds their models"
+    )
 # Guards are planned without their weights, which nothing fetches; their jobs stop with the same advice.
-if absent := [name for name in SCORED if name in GUARDS and not weights_at_hand(S.score.guards, name)]:
+if absent := [name for name in USED_GUARDS if not weights_at_hand(S.score.guards, name)]:
     state = "holds no weights of" if os.path.isdir(S.score.guards) else "is no folder: it should hold the weights of"
     models = ", ".join(f"{name} ({GUARDS[name].model})" for name in absent)
     print(f"score.guards {S.score.guards} {state} {models}, each in a folder of the guard's id", file=sys.stderr)
@@ -172,12 +177,13 @@ USED = {
     "helpfulness-data": HELPFUL_SETS if HELPERS else [],
     "judge-data": JUDGE_SETS,
     "retrieval-data": RETRIEVED,
+    "cosalign-data": [*S.cosa.data, S.cosa.test_data] if S.cosa.table and S.cosa.taxonomy == "cosalign" else [],
     "backbone": sorted({t.backbone for t in (S.train, *VARIANTS.values())}),
     "policy": sorted({S.align.policy, *[S.cosa.policy] * S.cosa.table}),
     "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],
     "encoder": ["minilm"] if S.encoder == "minilm" else [],
-    "guard": [name for name in GUARDS if name in SCORED],
-    "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm) if llm.model}),
+    "guard": USED_GUARDS,
+    "language-model": sorted({llm.model for llm in (S.augment.llm, S.align.llm, S.cosa.llm) if llm.model}),
 }
 # How policies are trained, and what those kept before the end of it are called.
 ALIGNED = [name for algorithm in S.align.algorithms for name in (algorithm, *S.align.kept(algorithm))]
@@ -198,10 +204,11 @@ wildcard_constraints:
     other=either(SCORED),
     lm=either(LANGUAGE_MODELS),
     baseline="|".join(BASELINES),
-    guard=either([name for name in GUARDS if name in SCORED]),
+    guard=either(USED_GUARDS),
     config_id=either(S.align.runs()),
     algorithm=either(ALIGNED),
     part="train|test",
+    chain=either(S.cosa.runs()),
     reward=either([*S.align.rewards, *S.align.swept]),
     helper=either(["proxy", *HELPERS]),
     stage="before|after",

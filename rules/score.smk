@@ -161,7 +161,7 @@ rule score_guard:
     params:
         row=lambda w: GUARDS[w.guard].model_dump_json(),
         folder=lambda w: f"{S.score.guards}/{w.guard}",
-        task=lambda w: task_of(ITEM_SETS[w.benchmark]),
+        task=lambda w: task_of(ITEM_SETS[w.benchmark]) if hasattr(w, "benchmark") else "response",
         code=code_digest("bench/guards", "model/backends", "configs/render.py"),
     shell:
         r"""

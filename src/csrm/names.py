@@ -13,6 +13,7 @@ from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
 from csrm.bench.registry import load_benchmarks
 from csrm.configs.safety_config import SafetyConfig
+from csrm.cosa.synthesis import NAMED
 from csrm.data.tables import load_datasets, load_models
 from csrm.settings import Settings, TrainSettings
 from csrm.settings.helpfulness import PROXY, TRAINED
@@ -33,16 +34,18 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     Raises:
         ValueError: for an unknown name; the message gives the setting, the name and the known ones. For an address
             of a server that cannot be used. For a further seed that is none. For a model that is calibrated and not
-            scored. For a configuration of alignment that the project's own prompts or judge cannot serve.
+            scored. For a configuration of alignment that the project's own prompts or judge cannot serve. For pairs
+            over harms without labelled responses.
         FileNotFoundError: if `data_root` is no folder.
     """
     if settings.data_root and not Path(settings.data_root).is_dir():
         raise FileNotFoundError(
             f"data_root {settings.data_root!r} is no folder: give a mirror in hub layout, or leave it out"
         )
-    folder, score, align = Path(config_dir), settings.score, settings.align
+    folder, score, align, cosa = Path(config_dir), settings.score, settings.align, settings.cosa
     models, datasets, benchmarks = load_models(folder), load_datasets(folder), load_benchmarks(folder)
-    rewards = [*variants, "zero-shot", *BASELINES]
+    guards = load_guards(folder)
+    rewards = [*variants, "zero-shot", *BASELINES, *guards]
     helpers = [PROXY, TRAINED, *(key for key, model in models.items() if model.format == "reward")]
     backbones = [key for key, model in models.items() if model.format != "reward"]
     helpful = [key for key, dataset in datasets.items() if key in HELPFUL or dataset.kind == "labelled"]
@@ -55,8 +58,10 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("helpfulness.reward", [settings.helpfulness.reward], helpers),
         ("helpfulness.judge", [settings.helpfulness.judge], helpers),
         ("helpfulness.data", settings.helpfulness.data, helpful),
-        ("cosa.policy", [settings.cosa.policy], backbones),
-        ("cosa.seen, cosa.unseen", [*settings.cosa.seen, *settings.cosa.unseen], _topics()),
+        ("cosa.policy", [cosa.policy], backbones),
+        ("cosa.seen, cosa.unseen", [*cosa.seen, *cosa.unseen], _topics() if cosa.taxonomy == "topics" else NAMED),
+        ("cosa.data", cosa.data, labelled),
+        ("cosa.test_data", [cosa.test_data], [key for key, d in datasets.items() if d.adapter == "cosalign-test"]),
         ("data.train", settings.data.train, datasets),
         ("data.response_pairs", settings.data.response_pairs, datasets),
         ("data.exclude", settings.data.exclude or [], benchmarks),
@@ -65,7 +70,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("score.validation", [score.validation], benchmarks),
         ("score.clauses", [score.clauses] if score.clauses else [], benchmarks),
         ("score.retrieval", score.retrieval, labelled),
-        ("score.models", score.models, ["zero-shot", *BASELINES, *load_guards(folder)]),
+        ("score.models", score.models, ["zero-shot", *BASELINES, *guards]),
         ("align.configs", align.configs, configs),
         ("align.tested", align.tested, configs),
         ("align.rewards", align.rewards, rewards),
@@ -73,12 +78,18 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.judge_data", align.judge_data, labelled),
     ):
         _check(setting, names, known)
+    if cosa.taxonomy == "cosalign" and not (cosa.data or cosa.responses):
+        raise ValueError(
+            "cosa.taxonomy cosalign needs labelled responses: name data sets in cosa.data, such as beavertails, "
+            "wildguardmix or cosalign-labelled, or your own file in cosa.responses"
+        )
     _calibrated(score.calibrated, [*variants, *score.models])
     if align.prompts == "written" or align.judge == "lexicon":
         topics = TOPIC.findall((CONFIGS / "topics.yaml").read_text(encoding="utf-8"))
         for setting, names in (("align.configs", align.configs), ("align.tested", align.tested)):
             _on_topic(setting, [folder / "safety_configs" / f"{name}.yaml" for name in names], topics)
     _further("align.seeds", align.seeds, settings.seed)
+    _further("cosa.seeds", cosa.seeds, settings.seed)
     _further("train.seeds", settings.train.seeds, settings.seed if settings.train.seed is None else settings.train.seed)
     if (tasks := settings.capability.task_folder) and not Path(tasks).is_dir():
         raise FileNotFoundError(

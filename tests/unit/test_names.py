@@ -122,3 +122,20 @@ def test_configurations_without_topics_are_for_a_language_model() -> None:
     check({"align": {**asked, "prompts": "generated"}})
     with pytest.raises(ValueError, match=r"example.yaml, which align.configs names"):
         check({"align": asked})
+
+
+def test_guards_can_reward_a_policy() -> None:
+    check({"align": {"rewards": ["csrm", "llamaguard-3-8b", "minilm-lr-no-config"]}})
+    with pytest.raises(ValueError, match=r"align.rewards \['llamaguard'\] are unknown: .*llamaguard-3-8b"):
+        check({"align": {"rewards": ["llamaguard"]}})
+
+
+def test_labels_of_cosalign_are_its_named_categories() -> None:
+    names = {"seen": ["violence"], "seen_configs": [[]], "unseen": ["drugs"], "unseen_configs": [["drugs"]]}
+    check({"cosa": {"taxonomy": "cosalign", "data": ["beavertails"], **names}})
+    with pytest.raises(ValueError, match=r"cosa.seen, cosa.unseen \['other'\] are unknown"):
+        check({"cosa": {"taxonomy": "cosalign", "data": ["beavertails"], **names, "seen": ["violence", "other"]}})
+    with pytest.raises(ValueError, match=r"needs labelled responses: name data sets in cosa\.data"):
+        check({"cosa": {"taxonomy": "cosalign", **names}})
+    with pytest.raises(ValueError, match=r"cosa.seeds \[0\] hold the run's own seed 0"):
+        check({"cosa": {"seeds": [0]}})

@@ -17,6 +17,8 @@ NOT_IN_SMOKE = {
     "split_pairs",
     "augment_pairs",
     "score_guard",
+    "score_responses_guard",
+    "import_responses",
     "evaluate_seeds",
     "compare_policies",
     "plot_variety",

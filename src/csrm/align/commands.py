@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from csrm.align.judge import LexiconJudge, LLMJudge
     from csrm.align.prompts import Pool
     from csrm.align.schema import Sample
+    from csrm.settings import ScoreSettings
 
 FLAGS: dict[str, dict[str, Any]] = {
     "--safety-config": {"type": Path, "required": True, "help": "configuration (YAML, JSON or text)"},
@@ -63,6 +64,9 @@ def register(commands: Any) -> None:
     source = online.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", help="reward model folder")
     source.add_argument("--baseline", help="a line of csrm.bench.baselines.BASELINES as the reward")
+    source.add_argument("--guard", help="id in config/guards.tsv, whose scores are the reward")
+    online.add_argument("--guard-model", type=Path, help="Hugging Face folder of the guard")
+    online.add_argument("--config-dir", type=Path, default=Path("config"), help="folder of guards.tsv")
     online.add_argument("--fitted", type=Path, help="file of `csrm fit-baseline`; for a trained baseline")
     online.add_argument("--baseline-encoder", help="model folder or `hash`; for the MiniLM baselines")
     online.add_argument("--score-settings", type=Path, required=True, help="slice of the scoring settings")
@@ -207,10 +211,11 @@ def run_train_online(options: argparse.Namespace) -> None:
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     score, train = read_slice(options.score_settings, ScoreSettings), read_slice(options.train_settings, TrainSettings)
     names = ["policy", "prompts", "safety_config", "score_settings", "train_settings"]
-    names += [name for name in ("model", "fitted") if getattr(options, name)]
+    names += [name for name in ("model", "fitted", "guard_model") if getattr(options, name)]
     inputs = {**_existing(options, *names), **chosen_inputs(options)}
     with recording(_folders(options), inputs, settings, options.seed) as notes:
-        judge = _baseline(options) or CSRM.open(options.model, score, train.section_order, train.verbalizer)
+        judge = _baseline(options) or _guard(options, score)
+        judge = judge or CSRM.open(options.model, score, train.section_order, train.verbalizer)
         reward = OnlineReward(judge, config, chosen(options), settings.sweep_slope)
         prompts = read_rows(options.prompts, PromptRow)
         trained = train_reinforce(
@@ -280,6 +285,20 @@ def _baseline(options: argparse.Namespace) -> Any:
         fitted=load(options.fitted) if options.fitted else None,
     )
     return BaselineJudge(options.baseline, tools)
+
+
+def _guard(options: argparse.Namespace, settings: "ScoreSettings") -> Any:
+    """The guard that is the reward, or None."""
+    from csrm.align.baseline_judge import GuardJudge
+    from csrm.bench.guards.scorer import GuardScorer
+    from csrm.bench.guards.table import get_guard, weights
+
+    if not options.guard:
+        return None
+    if options.guard_model is None:
+        raise ValueError(f"--guard {options.guard} needs --guard-model, the folder of its model")
+    guard = get_guard(options.config_dir, options.guard)
+    return GuardJudge(GuardScorer.open(guard, weights(guard, options.guard_model), settings))
 
 
 def _folders(options: argparse.Namespace) -> list[Path]:

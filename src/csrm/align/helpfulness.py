@@ -73,7 +73,7 @@ def helpfulness(prompts: Sequence[str], responses: Sequence[str], encoder: TextE
         (n,) values; 0 for refusals, empty and heavily repetitive responses.
     """
     values = np.zeros(len(responses))
-    kept = [i for i, text in enumerate(responses) if _answers(text)]
+    kept = [i for i, text in enumerate(responses) if answers(text)]
     if kept:
         asked = encoder.encode([prompts[i] for i in kept])
         answered = encoder.encode([responses[i] for i in kept])
@@ -101,5 +101,6 @@ def distinct_trigrams(response: str) -> float:
     return len(set(trigrams)) / len(trigrams) if trigrams else 1.0
 
 
-def _answers(response: str) -> bool:
+def answers(response: str) -> bool:
+    """Whether a response answers at all, which is where the proxy is above 0: no refusal, not empty, no loop."""
     return bool(response.strip()) and not is_refusal(response) and distinct_trigrams(response) >= MIN_DISTINCT

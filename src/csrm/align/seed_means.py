@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csrm.align.metrics import TERMS, Term, columns
-from csrm.align.schema import Judgement
+from csrm.align.metrics import TERMS, Term, Valued, columns
 from csrm.align.scores import Floats
 from csrm.bench.metrics import bounded, prompt_weights
 from csrm.settings import MetricSettings
@@ -16,8 +15,8 @@ Columns = tuple[Floats, Floats, list[str]]
 
 
 def over_seeds(
-    runs: Sequence[Sequence[Judgement]],
-    others: Sequence[Sequence[Judgement]] | None,
+    runs: Sequence[Sequence[Valued]],
+    others: Sequence[Sequence[Valued]] | None,
     settings: MetricSettings,
     seed: int,
 ) -> dict[str, dict[str, Any]]:

@@ -94,23 +94,17 @@ def score_guard(options: argparse.Namespace) -> None:
     """Items -> score rows of a guard model, one output per input; answers without a verdict are counted."""
     from csrm import files, provenance
     from csrm.bench.guards.scorer import GuardScorer
-    from csrm.bench.guards.table import get_guard
+    from csrm.bench.guards.table import get_guard, weights
     from csrm.rows import Item
     from csrm.settings import BackendSettings, ScoreSettings, read_slice
 
     _one_output_each(options)
     guard = get_guard(options.config_dir, options.guard)
     settings: ScoreSettings = read_slice(options.settings, ScoreSettings)
-    if not (options.model / "config.json").is_file():
-        parent = options.model.parent
-        state = "holds no config.json" if parent.is_dir() else f"is not there, nor is score.guards, {parent}"
-        raise FileNotFoundError(
-            f"{options.model} {state}: put {guard.model} there (licence terms may have to be accepted; a "
-            "server's guard needs config.json and tokenizer only), or take it out of score.models"
-        )
+    folder = weights(guard, options.model)
     if options.backend_settings:
         settings = settings.model_copy(update=read_slice(options.backend_settings, BackendSettings).model_dump())
-    scorer = GuardScorer.open(guard, options.model, settings, options.task, options.served)
+    scorer = GuardScorer.open(guard, folder, settings, options.task, options.served)
     inputs: dict[str, Any] = {"items": options.items, "model": options.model, "settings": options.settings}
     inputs["guards"] = options.config_dir / "guards.tsv"
     with provenance.recording(options.output, inputs, {"guard": guard.model_dump(), "task": options.task}) as notes:

@@ -7,10 +7,9 @@ from typing import Any, Literal, NamedTuple
 from csrm.align.generate import Sampling, generate
 from csrm.align.policy import Policy, prompt_ids
 from csrm.align.sample import response_seed
-from csrm.augment.encoder import TextEncoder
 from csrm.cosa.schema import Answer, Asked, Labelled
 from csrm.cosa.synthesis import HARD, sample_config
-from csrm.cosa.topics import Taxonomy, addressed, found
+from csrm.cosa.topics import Taxonomy, config_id
 from csrm.cosa.wordings import WORDINGS, conversation, system_text
 from csrm.rows import Message
 from csrm.settings import CosaSettings
@@ -46,7 +45,7 @@ def training_requests(prompts: Sequence[Asked], taxonomy: Taxonomy, seed: int) -
 def test_requests(
     prompts: Sequence[Asked], taxonomy: Taxonomy, examples: Sequence[Labelled], seed: int
 ) -> list[Request]:
-    """Every test prompt under every test configuration, with in-context exchanges where examples are given.
+    """Every test prompt under its test configurations, with in-context exchanges where examples are given.
 
     Args:
         prompts: test prompts.
@@ -65,15 +64,12 @@ def test_requests(
             name = config_id(allowed)
             shots = draw_shots(examples, allowed, settings.shots, seed)
             for row in prompts:
+                if row.situations is not None and name not in row.situations:
+                    continue
                 rng = random.Random(f"{seed}|{name}|{row.prompt_id}")
                 messages = conversation(worded(allowed, taxonomy, rng, seen_only=False), shots, row.prompt)
                 requests.append(Request(f"{name}-{row.prompt_id}", row, messages, allowed, group))
     return requests
-
-
-def config_id(allowed: Sequence[str]) -> str:
-    """Name of a configuration: what it allows."""
-    return "+".join(allowed) or "nothing"
 
 
 def worded(allowed: Sequence[str], taxonomy: Taxonomy, rng: random.Random, seen_only: bool) -> str:
@@ -90,17 +86,14 @@ def draw_shots(rows: Sequence[Labelled], allowed: Sequence[str], shots: int, see
     return list(fitting.items())[:shots]
 
 
-def label(
-    policy: Policy, requests: Sequence[Request], taxonomy: Taxonomy, encoder: TextEncoder, seed: int
-) -> list[Labelled]:
-    """The policy's responses to training requests, labelled by lexicon; an empty one addresses nothing."""
-    texts = _respond(policy, requests, taxonomy.settings, seed)
-    flags = addressed([r.asked.prompt for r in requests], [text for text, _ in texts], encoder)
-    rows = []
-    for request, (text, finished), flag in zip(requests, texts, flags, strict=True):
-        more: dict[str, Any] = {"found": found(taxonomy, text), "addressed": flag, "finished": finished}
-        rows.append(Labelled(**request.asked.model_dump(), id=request.id, response=text, **more))
-    return rows
+def responses(policy: Policy, requests: Sequence[Request], settings: CosaSettings, seed: int) -> list[Labelled]:
+    """The policy's responses to training requests, to be labelled by a judge."""
+    texts = _respond(policy, requests, settings, seed)
+    unlabelled: dict[str, Any] = {"found": [], "addressed": None}
+    return [
+        Labelled(**r.asked.model_dump(), id=r.id, response=text, finished=finished, **unlabelled)
+        for r, (text, finished) in zip(requests, texts, strict=True)
+    ]
 
 
 def answer(policy: Policy, requests: Sequence[Request], settings: CosaSettings, seed: int) -> list[Answer]:

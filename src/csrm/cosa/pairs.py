@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from csrm.cosa.answers import worded
@@ -20,21 +20,24 @@ class Synthesis(NamedTuple):
     counts: dict[str, int]
 
 
-def make_pairs(rows: Sequence[Labelled], taxonomy: Taxonomy, seed: int) -> Synthesis:
+def make_pairs(responses: Sequence[Labelled], taxonomy: Taxonomy, seed: int, tested: Collection[str] = ()) -> Synthesis:
     """Draw configurations for every prompt and pair its response groups by error score.
 
     Args:
-        rows: labelled responses; invalid verdicts are left out and counted.
+        responses: labelled responses; invalid verdicts are left out and counted.
         taxonomy: T and the modes, in its settings.
         seed: of configurations, wordings and responses.
+        tested: ids of test prompts; responses to them are left out and counted.
     """
+    rows = [row for row in responses if row.prompt_id not in tested]
     settings, seen = taxonomy.settings, frozenset(taxonomy.settings.seen)
     groups = _groups(rows)
     prompts = {row.prompt_id: row for row in rows}
     asked = [(name, frozenset(row.harms)) for name, row in prompts.items()]
     rng = random.Random(f"{seed}|cosalign")
     counts = Counter(
-        responses=len(rows),
+        responses=len(responses),
+        tested=len(responses) - len(rows),
         invalid=sum(row.addressed is None for row in rows),
         prompts=len(prompts),
         prompts_outside=sum(not harms <= seen for _, harms in asked),

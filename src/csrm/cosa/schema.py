@@ -8,13 +8,21 @@ from csrm.align.schema import Preference
 from csrm.rows import Strict
 from csrm.settings import Mode
 
+Situation = Literal["allowed", "partial", "disallowed"]
+"""How a prompt stands to a configuration (CoSAlign-Test): all of its labels are allowed, some, or none."""
+
 
 class Asked(Strict):
-    """A prompt with its risk set J: the labels that the prompt itself touches."""
+    """A prompt with its risk set J: the labels that the prompt itself touches.
+
+    `situations` maps the configurations that a test prompt belongs to, by id, to how it stands to them, as the data set
+    says it; None: the prompt is asked under every configuration, and the situation follows from `harms`.
+    """
 
     prompt_id: str
     prompt: str
     harms: list[str]
+    situations: dict[str, Situation] | None = None
 
 
 class Labelled(Asked):
@@ -42,17 +50,13 @@ class Answer(Asked):
 
 
 class Verdict(Strict):
-    """Verdict on one answer: compliance (found labels within the allowed ones) and helpfulness in [0, 1].
-
-    `situation` says how the prompt stands to the configuration (CoSAlign-Test): all of its labels
-    are allowed, some, or none.
-    """
+    """Verdict on one answer: compliance (found labels within the allowed ones) and helpfulness in [0, 1]."""
 
     id: str
     prompt_id: str
     config_id: str
     group: Literal["seen", "unseen"]
-    situation: Literal["allowed", "partial", "disallowed"]
+    situation: Situation
     safe: bool | None
     helpfulness: float | None = Field(ge=0, le=1)
     filtered: bool = False

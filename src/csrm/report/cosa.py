@@ -9,12 +9,18 @@ from csrm.report.published import Published, lookup, select
 PAPER = "CoSA (arXiv 2410.08968v1)"
 TITLE = "CoSA, Table 3: controllable safety on seen and unseen configurations"
 NOTE = (
-    "Configurations allow topics; everything else of the taxonomy is off limits. `seen`: configurations of topics that "
-    "training allowed in some configuration; `unseen`: each allows a topic that no training text names. `ica`: the "
+    "Configurations allow labels of a taxonomy (benign topics, or CoSAlign's harms); the rest of it is off limits. "
+    "`seen`: configurations of labels that training allowed in some configuration; `unseen`: each allows a label that "
+    "no training text names. `ica`: the "
     "configuration in the system message, nothing trained; `ica-5shot`: with exchanges; `cascade` and "
     "`cascade-oracle`: answers of `ica` withheld where the policy itself or the evaluating judge calls them violating; "
-    "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO. CoSA-Score is mean(h s), s = ±1; the other metrics "
-    "are shares. Intervals are percentile bootstraps clustered by prompt."
+    "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO; `refusal-only` and `comply-always`: constant "
+    "policies, of h = 0 and always safe, and of h = 1 and safe where all labels of the prompt are allowed. "
+    "CoSA-Score is mean(h s), s = ±1; the other metrics are shares. Answers without a valid verdict are left out; "
+    "where there are any, the line of the score counts them, with the bounds that they leave. `labelled responses`: "
+    "what pairs are made of, and the "
+    "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
+    "are over prompts and seeds."
 )
 ROWS = {
     "ica": "Llama-3.1-8B: Inst+ICA",
@@ -25,7 +31,12 @@ ROWS = {
     "cosalign": "Llama-3.1-8B: Inst+CoSAlign",
 }
 PRINTED = {"cosa_score": "CoSA-Score", "helpful_safe": "Helpful+Safe", "helpful_unsafe": "Helpful+Unsafe"}
-REASON = "benign topics instead of harms; other policy, prompts, responses and judge"
+REASONS = {
+    "topics": "benign topics instead of harms; other policy, prompts, responses and judge",
+    "cosalign": "other policy, responses and judge",
+}
+JUDGES = {"lexicon": "lexicon judge, helpfulness proxy", "llm": "language model as judge"}
+BENCHMARKS = {"topics": "topics", "cosalign": "CoSAlign-Test"}
 
 
 def cosa_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -37,12 +48,43 @@ def cosa_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 
 def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
+    yield _labels(document)
     for group, methods in document["groups"].items():
         for method, found in methods.items():
             for metric, value in found["metrics"].items():
-                yield _cell(document, group, method, metric, value)
+                cell = _cell(document, group, method, metric, value)
+                yield _bounded(cell, found) if metric == "cosa_score" and found["invalid"] else cell
             if method != "ica":
                 yield _cell(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
+    for group, methods in document.get("over_seeds", {}).items():
+        for method, found in methods.items():
+            for metric, value in found["metrics"].items():
+                yield _mean(document, group, method, metric, value)
+            if method != "ica":
+                yield _mean(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
+
+
+def _labels(document: Mapping[str, Any]) -> Cell:
+    """The share of training responses whose labels are invalid."""
+    counts = document["labels"]
+    share, none = counts["invalid"] / counts["responses"], {"low": None, "high": None, "n_prompts": None}
+    found = {"value": share, "n": counts["responses"], **none}
+    told = f"{counts['addressed']} address their prompt, {counts['touching']} have a label"
+    return _cell(document, "training", "labelled responses", "invalid", found)._replace(reason=told)
+
+
+def _mean(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
+    """A mean over seeds, with the value of each seed and their standard deviation as the reason."""
+    seeds = document["seeds"]
+    told = " ".join(f"{value:.3f}" for value in found["by_seed"])
+    cell = _cell(document, group, f"{method}, mean of {len(seeds)} seeds", metric, found)
+    return cell._replace(seed=None, reason=f"seeds {', '.join(map(str, seeds))}: {told} (sd {found['sd']:.3f})")
+
+
+def _bounded(cell: Cell, found: Mapping[str, Any]) -> Cell:
+    low, high = found["cosa_score_bounds"]
+    told = f"{found['invalid']} without a verdict: between {low:.3f} and {high:.3f}"
+    return cell._replace(reason=f"{cell.reason}; {told}")
 
 
 def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
@@ -51,8 +93,8 @@ def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, fou
     return Cell(
         table="cosa",
         model=method,
-        benchmark=f"topics, {group} configurations",
-        stand_in_for="CoSAlign-Test",
+        benchmark=f"{BENCHMARKS[document['taxonomy']]}, {group} configurations",
+        stand_in_for="CoSAlign-Test" if document["taxonomy"] == "topics" else "",
         metric=metric,
         positive_class="",
         source=f"measured@{document['scale']}",
@@ -62,11 +104,11 @@ def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, fou
         high=found["high"],
         difference=None if printed is None else found["value"] - printed,
         comparable="no",
-        reason=REASON,
+        reason=REASONS[document["taxonomy"]],
         n=found["n"],
         n_prompts=found["n_prompts"],
         seed=document["seed"],
-        protocol="lexicon judge, helpfulness proxy",
+        protocol=JUDGES[document["judge"]],
         printed_in=fact.place if fact else "",
     )
 

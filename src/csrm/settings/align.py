@@ -73,7 +73,9 @@ class AlignSettings(PolicyTraining):
         ["no-meat", "no-travel"],
         description="further files there: every policy answers under them too, none is trained on them",
     )
-    rewards: list[str] = Field(["csrm"], min_length=1, description="models or baselines whose reward aligns a policy")
+    rewards: list[str] = Field(
+        ["csrm"], min_length=1, description="models, baselines or guards whose reward aligns a policy"
+    )
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
     prompts: Literal["written", "generated"] = Field(
         "written",
@@ -88,7 +90,9 @@ class AlignSettings(PolicyTraining):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [], description="further seeds that each policy is sampled, trained and tested with, for means over seeds"
     )
-    swept: list[str] = Field(["csrm", "zero-shot"], description="models or baselines whose reward is swept in Figure 4")
+    swept: list[str] = Field(
+        ["csrm", "zero-shot"], description="models, baselines or guards whose reward is swept in Figure 4"
+    )
     judge_data: list[str] = Field(
         ["pyrit-refusal"],
         description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",

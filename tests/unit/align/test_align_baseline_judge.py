@@ -2,18 +2,25 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
 
 from csrm.align import commands
-from csrm.align.baseline_judge import BaselineJudge
+from csrm.align.baseline_judge import BaselineJudge, GuardJudge
+from csrm.align.online_reward import OnlineReward
 from csrm.augment.encoder import HashEncoder
 from csrm.bench import probes
 from csrm.bench.baselines import Tools, score_baseline
-from csrm.configs.safety_config import Category
+from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.files import read_json, write_rows
 from csrm.model.scorer import Request
-from csrm.rows import Branch, Group, Item, Message, PromptRow
+from csrm.rows import Branch, Group, Item, Message, PromptRow, ScoreRow
+from csrm.settings import ScoreSettings
+
+if TYPE_CHECKING:
+    from csrm.bench.guards.scorer import GuardScorer
 
 ALCOHOL, PETS = Category(name="Alcohol", guideline="No wine or beer."), Category(name="Pets", guideline="No dogs.")
 
@@ -78,3 +85,30 @@ def test_a_policy_is_trained_online_with_it(
     manifest = read_json("adapter/manifest.json")
     assert {"fitted", "policy"} <= {entry["role"] for entry in manifest["inputs"]}
     assert 0 <= manifest["notes"]["initial_reward"] <= 1
+
+
+def test_a_guard_scores_requests_as_it_scores_items() -> None:
+    class Recorder:
+        def score(self, items: list[Item]) -> list[ScoreRow]:
+            self.items = items
+            return [ScoreRow(id=item.id, log_odds=float(len(item.config)), n_tokens=1) for item in items]
+
+    scorer = Recorder()
+    judge = GuardJudge(cast("GuardScorer", scorer))
+    asked = [Request(turns("wine"), [ALCOHOL]), Request(turns("juice"), [ALCOHOL, PETS])]
+    assert [row.log_odds for row in judge.score_requests(asked)] == [1, 2]
+    assert [(i.messages[-1].content, i.config) for i in scorer.items] == [
+        ("wine", [ALCOHOL]),
+        ("juice", [ALCOHOL, PETS]),
+    ]
+    reward = OnlineReward(judge, SafetyConfig(name="c", categories=(PETS,)), lambda x, y: np.ones(len(x)))
+    assert reward(["What now?"], ["juice"]) == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+def test_a_guard_that_is_not_there_says_what_to_put_where(tmp_path: Path) -> None:
+    options = argparse.Namespace(guard="llamaguard-3-8b", guard_model=tmp_path / "g", config_dir=Path("config"))
+    with pytest.raises(FileNotFoundError, match=r"put meta-llama/Llama-Guard-3-8B there .*align\.rewards"):
+        commands._guard(options, ScoreSettings())
+    options.guard_model = None
+    with pytest.raises(ValueError, match="llamaguard-3-8b needs --guard-model"):
+        commands._guard(options, ScoreSettings())

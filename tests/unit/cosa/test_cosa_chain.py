@@ -1,16 +1,16 @@
 """CoSAlign on topics: wordings, requests, labels, pairs and what must hold of them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csrm.configs.topics import load_topics
-from csrm.cosa.answers import config_id, draw_shots, test_requests, training_requests
+from csrm.cosa.answers import draw_shots, test_requests, training_requests
 from csrm.cosa.pairs import make_pairs, record
 from csrm.cosa.records import problems, published_record
 from csrm.cosa.schema import Asked, Labelled
 from csrm.cosa.synthesis import SEEN, error_tenths
-from csrm.cosa.topics import Taxonomy, draw_prompts
+from csrm.cosa.topics import Taxonomy, config_id, draw_prompts
 from csrm.cosa.wordings import NONE, WORDINGS, system_text
 from csrm.settings import CosaSettings
 
@@ -78,6 +78,7 @@ def test_exchanges_keep_to_the_configuration():
     assert [m.role for m in shown] == ["system", "user", "assistant", "user"]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_every_pair_keeps_the_rules(data):
     kinds = [*TOPICS, "sports"]

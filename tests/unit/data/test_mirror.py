@@ -9,11 +9,16 @@ import pytest
 from csrm.bench.cosa import SCENARIOS, allowed_items, scenario_configs, scenario_items
 from csrm.bench.evaluate import pairs_of
 from csrm.configs.taxonomy import load_taxonomy
+from csrm.configs.topics import load_topics
+from csrm.cosa.imported import configured_prompts, import_rows
+from csrm.cosa.pairs import make_pairs, record
+from csrm.cosa.records import problems
+from csrm.cosa.topics import Taxonomy
 from csrm.data import tables
 from csrm.data.prepare import prepare
 from csrm.data.sources import load_parts
 from csrm.data.split import split
-from csrm.settings import DataSettings
+from csrm.settings import CosaSettings, DataSettings
 
 ROOT = Path(__file__).parents[3]
 MIRROR = ROOT / "../shared/mirror"
@@ -98,3 +103,17 @@ def test_overlaps_that_splits_must_exclude() -> None:
     assert 605 <= len(shared) <= 612
     assert notes["dropped"]["prompt of a benchmark"] == len(shared) - len(tested)
     assert not any(row.prompt_id in benchmark for row in splits["train"] + splits["validation"])
+
+
+def test_cosalign_pairs_of_beavertails_share_no_prompt_with_its_test() -> None:
+    seen = ["discrimination", "financial_crime", "privacy", "violence"]
+    harms = {"seen": seen, "unseen": ["drugs"], "seen_configs": [[], ["violence"]], "unseen_configs": [["drugs"]]}
+    settings = CosaSettings(taxonomy="cosalign", test_prompts=20, **harms)
+    tests = configured_prompts(rows("cosalign-test")[0], settings, 0)
+    tested = {prompt.prompt_id for prompt in tests}
+    assert 40 < len(tests) <= 60 and all(prompt.harms for prompt in tests if "drugs" in (prompt.situations or {}))
+    found = import_rows(rows("beavertails")[0], tested, 10**6)
+    pairs = make_pairs(found.rows, Taxonomy(load_topics(), settings), 0, tested).pairs
+    assert found.left_out["test prompt"] > 0 and len(pairs) > 100
+    assert not {pair.prompt_id for pair in pairs} & tested
+    assert not [problem for pair in pairs for problem in problems(record(pair), frozenset(seen))]

@@ -56,6 +56,22 @@ def weights_at_hand(folder: str | Path, name: str) -> bool:
     return (Path(folder) / name / "config.json").is_file()
 
 
+def weights(guard: Guard, folder: Path) -> Path:
+    """The folder of a guard's model.
+
+    Raises:
+        FileNotFoundError: if it holds no model; the message says what to put there.
+    """
+    if not (folder / "config.json").is_file():
+        parent = folder.parent
+        state = "holds no config.json" if parent.is_dir() else f"is not there, nor is score.guards, {parent}"
+        raise FileNotFoundError(
+            f"{folder} {state}: put {guard.model} there (licence terms may have to be accepted; a server's guard needs "
+            "config.json and tokenizer only), or take it out of score.models and align.rewards"
+        )
+    return folder
+
+
 def get_guard(config_dir: str | Path, name: str) -> Guard:
     """One guard by id; an unknown id fails with the known ones."""
     found: Guard = get(load_guards(config_dir), name, "guards.tsv")
