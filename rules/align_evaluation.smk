@@ -218,9 +218,10 @@ rule sweep_pareto:
 
 
 rule evaluate_judge:
-    """The judge's own accuracy: its refusals against verdicts of people on other responses."""
+    """The judge's own accuracy: refusals and help against verdicts of people on other responses."""
     input:
         rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=JUDGE_SETS),
+        encoder=ancient(ENCODER_FILES),
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/judge.json",
@@ -231,11 +232,12 @@ rule evaluate_judge:
     params:
         seed=S.seed,
         scale=S.scale,
-        code=code_digest("align/judge_accuracy.py", "align/refusal.py", "bench/bootstrap.py"),
+        encoder=ENCODER,
+        code=code_digest("align/judge_accuracy.py", "align/refusal.py", "align/helpfulness.py", "bench/bootstrap.py"),
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm evaluate-judge --rows {input.rows:q} --settings {input.settings:q} --seed {params.seed} \
+        csrm evaluate-judge --rows {input.rows:q} --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} \
             --scale {params.scale} --output {output:q}
         """
 

@@ -36,7 +36,10 @@ def register(commands: Any) -> None:
     pareto.add_argument("--others", nargs="*", default=[], help="rewards that this one's hypervolume is set against")
     pareto.add_argument("--other-scores", type=Path, nargs="*", default=[], help="their scores, in the same order")
     judge = _document(commands, "evaluate-judge", run_evaluate_judge)
-    judge.add_argument("--rows", type=Path, nargs="+", required=True, help="rows with verdicts on refusal")
+    judge.add_argument(
+        "--rows", type=Path, nargs="+", required=True, help="rows with human verdicts on refusal or objective"
+    )
+    judge.add_argument("--encoder", required=True, help="model folder or `hash`: what helpfulness is measured with")
     curve = _policy(commands, "evaluate-checkpoints", run_evaluate_checkpoints)
     curve.add_argument("--adapter", type=Path, required=True, help="folder of the policy at the end of training")
     curve.add_argument("--judgements", type=Path, nargs="+", required=True, help="before training, then step by step")
@@ -122,13 +125,17 @@ def run_pareto(options: argparse.Namespace) -> None:
 
 
 def run_evaluate_judge(options: argparse.Namespace) -> None:
-    """Accuracy of the rule-based judge's refusals against verdicts of people."""
+    """Accuracy of what the rule-based judge decides against verdicts of people."""
     from csrm.align.judge_accuracy import judge_accuracy
+    from csrm.augment.encoder import load_encoder
     from csrm.rows import Row
 
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
-    with recording([options.output], {"rows": options.rows}, settings, options.seed):
-        found = {path.stem: judge_accuracy(read_rows(path, Row), settings, options.seed) for path in options.rows}
+    inputs = {"rows": options.rows, **({} if options.encoder == "hash" else {"encoder": Path(options.encoder)})}
+    with recording([options.output], inputs, settings, options.seed):
+        encoder = load_encoder(options.encoder)
+        told = {path.stem: read_rows(path, Row) for path in options.rows}
+        found = {name: judge_accuracy(rows, encoder, settings, options.seed) for name, rows in told.items()}
         head = {"kind": "judge", "scale": options.scale, "seed": options.seed, "level": settings.level}
         write_json(options.output, {**head, "judge": "lexicon", "datasets": found})
 

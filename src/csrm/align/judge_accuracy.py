@@ -1,7 +1,8 @@
-"""How well the rule-based judge recognises refusals, against verdicts of people.
+"""How well the rule-based judge decides what people have decided too.
 
-Of what the judge decides by rules, refusals are what people have labelled at scale: they set helpfulness to 0, and
-their sentences do not count as touching a forbidden topic. That a topic's lexicon finds the topic has no such labels.
+People have labelled two of its decisions: whether a response refuses (its helpfulness is then 0, and its sentences do
+not count as touching a forbidden topic), and whether it does what its prompt asks, which helpfulness above 0 stands
+for. That a topic's lexicon finds the topic has no such labels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from csrm.align.helpfulness import helpfulness
 from csrm.align.refusal import is_refusal
+from csrm.augment.encoder import TextEncoder
 from csrm.bench.bootstrap import bootstrap_mean
+from csrm.bench.metrics import Sample, estimate, prompt_weights
 from csrm.rows import Row
 from csrm.settings import MetricSettings
 
@@ -19,11 +23,12 @@ Flags = NDArray[np.bool_]
 
 
 class Verdicts(NamedTuple):
-    """n verdicts: by the judge (n,), by people (n,), and the prompts' ids."""
+    """n verdicts: by the judge (n,), by people (n,), the prompts' ids, and how sure the judge is (n,), if it grades."""
 
     called: Flags
     labelled: Flags
     prompts: list[str]
+    grade: NDArray[np.float64] | None = None
 
 
 class Measure(NamedTuple):
@@ -39,44 +44,86 @@ MEASURES = {
     "recall": Measure(lambda c, y: y, lambda c, y: c),
     "specificity": Measure(lambda c, y: ~y, lambda c, y: ~c),
 }
-"""Refusal is the positive class."""
+"""The decision itself, a refusal or help, is the positive class."""
 
 
-def judge_accuracy(rows: Sequence[Row], settings: MetricSettings, seed: int) -> dict[str, Any]:
-    """Accuracy, precision, recall and specificity of the refusal patterns, with prompt-clustered intervals.
+def judge_accuracy(
+    rows: Sequence[Row], encoder: TextEncoder, settings: MetricSettings, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Accuracy, precision, recall and specificity of each decision that rows have a human label of.
 
-    `majority` is the accuracy of always giving the commoner verdict; recall is given by kind of refusal too where
-    people told kinds apart. Rows without a verdict on refusal are left out and counted.
+    Decisions are `refuses` (`refusal` of a row) and `helps` (`objective_achieved` among what is told of it; helpfulness
+    above 0), the latter with the AUROC of helpfulness. Intervals are clustered by prompt. `majority` is the accuracy
+    of always giving the commoner verdict; recall of refusals is given by kind too where people told kinds apart. Rows
+    without a label are left out and counted.
 
     Raises:
-        ValueError: if no row has a verdict on refusal.
+        ValueError: if no row has a label of either decision.
     """
-    labelled = [row for row in rows if row.refusal is not None]
-    if not labelled:
+    refused = [row for row in rows if row.refusal is not None]
+    achieved = [row for row in rows if row.meta.get("objective_achieved") is not None]
+    if not refused and not achieved:
         raise ValueError(
-            f"none of {len(rows)} rows has a verdict on refusal; name a data set that has, in align.judge_data"
+            f"none of {len(rows)} rows has a verdict on refusal or on its objective; name a data set that has, in "
+            "align.judge_data"
         )
-    verdicts = _verdicts(labelled)
+    found = {}
+    if refused:
+        found["refuses"] = _decision(_refusals(refused), refused, len(rows), settings, seed)
+        found["refuses"]["measures"].update(_by_kind(refused, settings, seed))
+    if achieved:
+        found["helps"] = _decision(_helps(achieved, encoder), achieved, len(rows), settings, seed)
+    return found
+
+
+def _decision(
+    verdicts: Verdicts, labelled: Sequence[Row], total: int, settings: MetricSettings, seed: int
+) -> dict[str, Any]:
     called, truth = verdicts.called, verdicts.labelled
-    kinds = sorted({str(row.meta["refusal_kind"]) for row in labelled if row.refusal and "refusal_kind" in row.meta})
-    parts = {f"recall ({kind})": [row for row in labelled if row.meta.get("refusal_kind") == kind] for kind in kinds}
+    graded = {} if verdicts.grade is None else {"auroc": _auroc(verdicts, settings, seed)}
     return {
         "n": len(labelled),
         "n_prompts": len(set(verdicts.prompts)),
-        "without_verdict": len(rows) - len(labelled),
+        "without_verdict": total - len(labelled),
         "label_sources": sorted({row.label_source for row in labelled}),
-        "refusals": {"labelled": int(truth.sum()), "called": int(called.sum()), "both": int((called & truth).sum())},
+        "counts": {"labelled": int(truth.sum()), "called": int(called.sum()), "both": int((called & truth).sum())},
         "majority": float(max(truth.mean(), 1 - truth.mean())),
         "measures": {
             **{name: _measure(measure, verdicts, settings, seed) for name, measure in MEASURES.items()},
-            **{name: _measure(MEASURES["recall"], _verdicts(part), settings, seed) for name, part in parts.items()},
+            **graded,
         },
     }
 
 
-def _verdicts(rows: Sequence[Row]) -> Verdicts:
+def _refusals(rows: Sequence[Row]) -> Verdicts:
     called = np.array([is_refusal(row.messages[-1].content) for row in rows], dtype=bool)
     return Verdicts(called, np.array([row.refusal for row in rows], dtype=bool), [row.prompt_id for row in rows])
+
+
+def _helps(rows: Sequence[Row], encoder: TextEncoder) -> Verdicts:
+    prompts, responses = ([row.messages[n].content for row in rows] for n in (-2, -1))
+    grade = helpfulness(prompts, responses, encoder)
+    achieved = np.array([row.meta["objective_achieved"] for row in rows], dtype=bool)
+    return Verdicts(grade > 0, achieved, [row.prompt_id for row in rows], grade)
+
+
+def _by_kind(rows: Sequence[Row], settings: MetricSettings, seed: int) -> dict[str, Mapping[str, Any]]:
+    """Recall of each kind of refusal that people told apart."""
+    kinds = sorted({str(row.meta["refusal_kind"]) for row in rows if row.refusal and "refusal_kind" in row.meta})
+    parts = {kind: [row for row in rows if row.meta.get("refusal_kind") == kind] for kind in kinds}
+    recall = MEASURES["recall"]
+    return {f"recall ({kind})": _measure(recall, _refusals(part), settings, seed) for kind, part in parts.items()}
+
+
+def _auroc(verdicts: Verdicts, settings: MetricSettings, seed: int) -> Mapping[str, Any]:
+    """AUROC of the judge's grade for the human label; without both labels it has no value."""
+    names, prompt = np.unique(verdicts.prompts, return_inverse=True)
+    nothing = np.array([], dtype=np.int64)
+    grade = np.asarray(verdicts.grade, dtype=np.float64)
+    sample = Sample(verdicts.labelled.astype(np.int64), grade, prompt, nothing.astype(np.float64), nothing, len(names))
+    weights = prompt_weights(len(names), settings.bootstrap, np.random.default_rng(seed))
+    found = estimate(sample, "auroc", weights, settings.level)
+    return {key: getattr(found, key) for key in ("value", "low", "high", "n", "n_prompts")}
 
 
 def _measure(measure: Measure, verdicts: Verdicts, settings: MetricSettings, seed: int) -> Mapping[str, Any]:

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 from csrm.report.cells import markdown_line, number, to_csv
 
 NOTE = (
-    "Table 5's judge decides by rules whether a response refuses (`csrm.align.refusal`). Here it is held against "
-    "verdicts of others on other responses (`labels` says whose); refusal is the positive class. `majority` is the "
-    "accuracy of always giving the commoner verdict. Intervals are percentile bootstraps clustered by prompt (exact "
-    "binomial for shares of 0 or 1). Not measured: whether a lexicon finds its topic, which nobody has labelled."
+    "Table 5's judge decides by rules whether a response refuses (`csrm.align.refusal`), and how much it helps "
+    "(`csrm.align.helpfulness`). Here it is held against verdicts of others on other responses (`labels` says whose): "
+    "`refuses`, whether a response is a refusal; `helps`, whether it does what the prompt asks, for which the judge "
+    "says helpfulness above 0 (`auroc`: of the helpfulness itself). The decision is the positive class. `majority` is "
+    "the accuracy of always giving the commoner verdict. Intervals are percentile bootstraps clustered by prompt "
+    "(exact binomial for shares of 0 or 1). Not measured: whether a lexicon finds its topic, which nobody has labelled."
 )
 
 
@@ -17,6 +19,7 @@ class Accuracy(NamedTuple):
     """One measure of the judge on one data set."""
 
     dataset: str
+    decision: str
     labels: str
     measure: str
     source: str
@@ -30,11 +33,17 @@ class Accuracy(NamedTuple):
 
 def judge_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Every measure on every data set as (CSV, Markdown)."""
-    rows = [row for document in documents for name in document["datasets"] for row in _rows(document, name)]
-    head = ["data set", "labels", "measure", "source", "value", "n", "prompts", "seed"]
+    rows = [
+        row
+        for document in documents
+        for name, decisions in document["datasets"].items()
+        for decision, found in decisions.items()
+        for row in _rows(document, name, decision, found)
+    ]
+    head = ["data set", "decision", "labels", "measure", "source", "value", "n", "prompts", "seed"]
     lines = [
         markdown_line(
-            [r.dataset, r.labels, r.measure, r.source, number(r.value, r.low, r.high)]
+            [r.dataset, r.decision, r.labels, r.measure, r.source, number(r.value, r.low, r.high)]
             + [str(size) for size in (r.n, r.n_prompts, r.seed)]
         )
         for r in rows
@@ -43,13 +52,13 @@ def judge_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     return to_csv(rows, Accuracy._fields), "\n".join(text) + "\n"
 
 
-def _rows(document: Mapping[str, Any], name: str) -> list[Accuracy]:
-    found = document["datasets"][name]
+def _rows(document: Mapping[str, Any], name: str, decision: str, found: Mapping[str, Any]) -> list[Accuracy]:
     everything = {"low": None, "high": None, "n": found["n"], "n_prompts": found["n_prompts"]}
     measures = {**found["measures"], "majority": {"value": found["majority"], **everything}}
     return [
         Accuracy(
             name,
+            decision,
             ", ".join(found["label_sources"]),
             measure,
             f"measured@{document['scale']}",

@@ -94,8 +94,8 @@ class AlignSettings(PolicyTraining):
         ["csrm", "zero-shot"], description="models, baselines or guards whose reward is swept in Figure 4"
     )
     judge_data: list[str] = Field(
-        ["pyrit-refusal"],
-        description="data sets with human verdicts on refusal, to measure the judge on (none: left out)",
+        ["pyrit-refusal", "pyrit-objective"],
+        description="data sets with human verdicts on refusals or objectives, to measure the judge on (none: left out)",
     )
     checkpoints: int = Field(
         0,

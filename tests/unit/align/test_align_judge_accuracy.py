@@ -1,4 +1,4 @@
-"""The judge's refusals against verdicts of people."""
+"""The judge's refusals and helpfulness against verdicts of people."""
 
 import argparse
 from pathlib import Path
@@ -7,11 +7,13 @@ import pytest
 
 from csrm.align import evaluation_commands
 from csrm.align.judge_accuracy import judge_accuracy
+from csrm.augment.encoder import HashEncoder
 from csrm.files import read_json, write_rows
 from csrm.report.judge import judge_table
 from csrm.rows import Message, Row
 from csrm.settings import MetricSettings
 
+ENCODER = HashEncoder()
 METRICS = MetricSettings.model_validate({"bootstrap": 300})
 REFUSES, ANSWERS, UNUSUAL = "I'm sorry, but I can't help with that.", "Take the second street.", "Let's not go there."
 
@@ -38,12 +40,12 @@ def rows() -> list[Row]:
 
 
 def test_shares_equal_those_counted_by_hand() -> None:
-    found = judge_accuracy(rows(), METRICS, 0)
+    found = judge_accuracy(rows(), ENCODER, METRICS, 0)["refuses"]
     values = {name: measure["value"] for name, measure in found["measures"].items()}
     expected = {"accuracy": 13 / 16, "precision": 4 / 5, "recall": 4 / 6, "specificity": 9 / 10}
     assert values == pytest.approx({**expected, "recall (full)": 1, "recall (partial)": 0})
     assert (found["n"], found["n_prompts"], found["without_verdict"], found["majority"]) == (16, 8, 2, 10 / 16)
-    assert found["refusals"] == {"labelled": 6, "called": 5, "both": 4}
+    assert found["counts"] == {"labelled": 6, "called": 5, "both": 4}
     for name, measure in found["measures"].items():
         assert measure["n"] == {"accuracy": 16, "precision": 5, "recall": 6, "specificity": 10}.get(name, measure["n"])
         assert measure["low"] is None or measure["low"] <= measure["value"] <= measure["high"]
@@ -51,8 +53,29 @@ def test_shares_equal_those_counted_by_hand() -> None:
 
 
 def test_a_measure_without_verdicts_has_no_value() -> None:
-    found = judge_accuracy([row(0, ANSWERS, False), row(2, ANSWERS, False)], METRICS, 0)["measures"]
+    judged = judge_accuracy([row(0, ANSWERS, False), row(2, ANSWERS, False)], ENCODER, METRICS, 0)
+    found = judged["refuses"]["measures"]
     assert found["precision"]["value"] is None and found["recall"]["n"] == 0 and found["accuracy"]["value"] == 1
+
+
+def test_help_is_held_against_achieved_objectives() -> None:
+    """Of 6 achieved objectives one sounds like a refusal; of 4 others two do; helpfulness orders what is left."""
+    told = [(ANSWERS, True)] * 5 + [(REFUSES, True)] + [(REFUSES, False)] * 2 + [("Blue.", False)] * 2
+    answered = []
+    for n, (response, achieved) in enumerate(told):
+        one = row(n, response, None)
+        asked = one.messages[0].model_copy(update={"content": "Where is the second street?"})
+        answered.append(one.model_copy(update={"messages": [asked, *one.messages[1:]]}))
+        answered[-1].meta["objective_achieved"] = achieved
+    found = judge_accuracy([*answered, row(10, ANSWERS, None)], ENCODER, METRICS, 0)
+    assert [*found] == ["helps"] and found["helps"]["without_verdict"] == 1
+    assert found["helps"]["counts"] == {"labelled": 6, "called": 7, "both": 5}
+    measures = found["helps"]["measures"]
+    values = {name: measures[name]["value"] for name in ("accuracy", "precision", "recall", "specificity")}
+    assert values == pytest.approx({"accuracy": 7 / 10, "precision": 5 / 7, "recall": 5 / 6, "specificity": 2 / 4})
+    # five answers above all four others; the refused one ties with two refusals and lies below two colours
+    assert measures["auroc"]["value"] == pytest.approx((5 * 4 + 2 * 0.5) / 24)
+    assert measures["auroc"]["low"] < measures["auroc"]["value"] < measures["auroc"]["high"]
 
 
 def test_command_and_table(tmp_path: Path) -> None:
@@ -61,11 +84,12 @@ def test_command_and_table(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     evaluation_commands.register(parser.add_subparsers())
     line = ["evaluate-judge", "--rows", f"{tmp_path}/told.jsonl", "--settings", f"{tmp_path}/metrics.yaml"]
+    line += ["--encoder", "hash"]
     options = parser.parse_args([*line, "--scale", "smoke", "--output", f"{tmp_path}/judge.json"])
     options.run(options)
     text, markdown = judge_table([read_json(tmp_path / "judge.json")])
-    assert text.splitlines()[1].startswith("told,human,accuracy,measured@smoke,0.8125,")
-    assert "| told | human | majority | measured@smoke | 0.625 | 16 | 8 | 0 |" in markdown
+    assert text.splitlines()[1].startswith("told,refuses,human,accuracy,measured@smoke,0.8125,")
+    assert "| told | refuses | human | majority | measured@smoke | 0.625 | 16 | 8 | 0 |" in markdown
     write_rows(tmp_path / "told.jsonl", rows()[-2:])
     with pytest.raises(ValueError, match="none of 2 rows has a verdict on refusal"):
         options.run(options)
