@@ -5,7 +5,7 @@ CoSAlign trains with DPO (Rafailov et al. 2023, equation 7), CSRM with Reward Di
 Both start where the policy equals its reference: DPO's loss is ln 2 there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +20,7 @@ from csrm.align.shared_prefixes import shared_prefixes
 from csrm.settings import AlignSettings, CosaSettings, PairAlgorithm
 
 MAX_DROPPED = 0.1  # largest share of pairs that may be left out
-MARGIN_TOLERANCE = 0.02  # nats between policy and reference before the first step
+START_TOLERANCE = 0.02  # nats of reward before the first step, besides what rounding moves
 _LOGGED = {
     "loss": "loss",
     "rewards/margins": "margin",
@@ -94,8 +94,7 @@ def train_policy(
         steps = keep_checkpoints(trainer, checkpoints)
         trainer.train()
     log = [_entry(row) for row in trainer.state.log_history if "loss" in row]
-    if abs(log[0]["margin"]) > MARGIN_TOLERANCE:
-        raise ValueError(f"the first margin is {log[0]['margin']:.4f} nats: the policy differs from its reference")
+    check_start(log[0], settings.beta, float(import_module("torch").finfo(model.dtype).eps))
     save_adapter(trainer.model, Path(output))
     notes = {
         "pairs": len(data.rows),
@@ -108,6 +107,26 @@ def train_policy(
         "longest_pair": max(map(_length, data.rows)),
     }
     return Trained(log, notes)
+
+
+def check_start(first: Mapping[str, float], beta: float, rounding: float) -> None:
+    """Before the first step the policy is its reference: both rewards, beta times the log-ratio, are 0 up to rounding.
+
+    Args:
+        first: log entry of the first step.
+        beta: of the settings.
+        rounding: relative rounding of the model's number format; log-probabilities are off by as much at most.
+
+    Raises:
+        ValueError: if the chosen or the rejected responses' reward is further from 0.
+    """
+    for side in ("chosen", "rejected"):
+        reward, allowed = first[f"reward_{side}"], START_TOLERANCE + beta * rounding * abs(first[f"logp_{side}"])
+        if abs(reward) > allowed:
+            raise ValueError(
+                f"the first reward of {side} responses is {reward:.4f} nats, more than {allowed:.4f} from 0: the "
+                "policy differs from its reference"
+            )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from jinja2 import TemplateError
 
 from csrm.align.attention import register
-from csrm.align.dpo import tokenise, train_policy
+from csrm.align.dpo import check_start, tokenise, train_policy
 from csrm.align.generate import Sampling, generate, pick
 from csrm.align.policy import Policy, chat, load_policy, load_tokenizer, prompt_ids
 from csrm.align.sample import sample_responses, topic_rows
@@ -148,6 +148,15 @@ def test_dpo_starts_at_ln2_saves_an_adapter_and_repeats(
     plain, tuned = (load_policy(tiny_policy, *adapters, dtype="float32") for adapters in ((), (tmp_path / "0",)))
     logits = [p.model(input_ids=torch.tensor(prompts)).logits for p in (plain, tuned)]
     assert not logits[0].equal(logits[1])
+
+
+def test_a_start_away_from_the_reference_is_an_error_rounding_is_none() -> None:
+    first = {"reward_chosen": 0.0036, "logp_chosen": -84.4, "reward_rejected": -0.0236, "logp_rejected": -88.0}
+    check_start(first, 0.1, 2**-7)
+    with pytest.raises(ValueError, match=r"first reward of rejected responses is -0\.0236 nats, more than 0\.0200"):
+        check_start(first, 0.1, 2**-23)
+    with pytest.raises(ValueError, match=r"of chosen responses is 0\.2000"):
+        check_start({**first, "reward_chosen": 0.2, "reward_rejected": 0.2}, 0.1, 2**-7)
 
 
 def test_passes_and_checkpoints_spare_memory(tiny_policy: Path, no_alcohol: SafetyConfig, tmp_path: Path) -> None:
