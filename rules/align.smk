@@ -165,6 +165,25 @@ rule train_policy:
         """
 
 
+def reward_source(wildcards):
+    """What a reward is loaded from: a model, a guard's weights, a fitted baseline, or nothing."""
+    if wildcards.reward in GUARDS:
+        return guard_weights(wildcards.reward)
+    if wildcards.reward in BASELINES:
+        return [f"{S.outdir}/models/baselines/{wildcards.reward}.joblib"] if wildcards.reward in TRAINED else []
+    return f"{scorer(wildcards.reward)}/manifest.json"
+
+
+def reward_option(wildcards, input):
+    """`--model DIR`, `--guard ID` with its folder, or `--baseline NAME` with what it needs."""
+    if wildcards.reward in GUARDS:
+        return f"--guard {wildcards.reward} --guard-model {S.score.guards}/{wildcards.reward}"
+    if wildcards.reward not in BASELINES:
+        return f"--model {scorer(wildcards.reward)}"
+    fitted = f"--fitted {input.model}" if input.model else ""
+    return f"--baseline {wildcards.reward} --baseline-encoder {ENCODER} {fitted}"
+
+
 rule train_policy_online:
     """The policy trained on the reward of its own responses, by REINFORCE++ (a LoRA adapter)."""
     input:
