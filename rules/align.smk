@@ -42,6 +42,7 @@ def checkpoint_option(algorithm, wildcards):
 # The policy writes its own prompts where the settings name no other model.
 GENERATED = S.align.prompts == "generated" and S.align.llm.model is None
 WRITER = ancient(f"{backbone(S.align.policy)}/manifest.json") if GENERATED else []
+PROMPT_ROWS = f"{S.outdir}/interim/rows/{S.align.prompt_data}.jsonl" if S.align.prompts == "data" else []
 
 
 rule draw_prompts:
@@ -50,6 +51,7 @@ rule draw_prompts:
         config="config/safety_configs/{config_id}.yaml",
         encoder=ancient(ENCODER_FILES),
         llm=WRITER,
+        rows=PROMPT_ROWS,
         settings="<out>/config/align.yaml",
     output:
         expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
@@ -62,13 +64,14 @@ rule draw_prompts:
     params:
         encoder=ENCODER,
         llm=f"--llm {backbone(S.align.policy)}" if WRITER else "",
+        rows=f"--rows {PROMPT_ROWS}" if PROMPT_ROWS else "",
         folder=lambda w: f"{S.outdir}/align/{w.config_id}/prompts",
         seed=S.seed,
         code=ALIGN_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm align-prompts --safety-config {input.config:q} --encoder {params.encoder} {params.llm} \
+        csrm align-prompts --safety-config {input.config:q} --encoder {params.encoder} {params.llm} {params.rows} \
             --settings {input.settings:q} --seed {params.seed} --output-dir {params.folder}
         """
 

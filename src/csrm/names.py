@@ -48,6 +48,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     rewards = [*variants, "zero-shot", *BASELINES, *guards]
     helpers = [PROXY, TRAINED, *(key for key, model in models.items() if model.format == "reward")]
     backbones = [key for key, model in models.items() if model.format != "reward"]
+    configured = [key for key, dataset in datasets.items() if dataset.adapter == "cosalign-test"]
     helpful = [key for key, dataset in datasets.items() if key in HELPFUL or dataset.kind == "labelled"]
     labelled = [key for key, dataset in datasets.items() if dataset.kind == "labelled"]
     configs = [path.stem for path in (folder / "safety_configs").glob("*.yaml")]
@@ -61,7 +62,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("cosa.policy", [cosa.policy], backbones),
         ("cosa.seen, cosa.unseen", [*cosa.seen, *cosa.unseen], _topics() if cosa.taxonomy == "topics" else NAMED),
         ("cosa.data", cosa.data, labelled),
-        ("cosa.test_data", [cosa.test_data], [key for key, d in datasets.items() if d.adapter == "cosalign-test"]),
+        ("cosa.test_data", [cosa.test_data], configured),
         ("data.train", settings.data.train, datasets),
         ("data.response_pairs", settings.data.response_pairs, datasets),
         ("data.exclude", settings.data.exclude or [], benchmarks),
@@ -76,6 +77,11 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.rewards", align.rewards, rewards),
         ("align.swept", align.swept, rewards),
         ("align.judge_data", align.judge_data, labelled),
+        (
+            "align.prompt_data",
+            [align.prompt_data],
+            [key for key, d in datasets.items() if d.adapter == "cosalign-test"],
+        ),
     ):
         _check(setting, names, known)
     if cosa.taxonomy == "cosalign" and not (cosa.data or cosa.responses):
@@ -126,8 +132,8 @@ def _on_topic(setting: str, paths: Iterable[Path], topics: Collection[str]) -> N
         if not any(category.key in topics for category in SafetyConfig.load(path).categories):
             raise ValueError(
                 f"{path}, which {setting} names: no category has a `key` among the topic families "
-                f"{', '.join(sorted(topics))}: add `key: FAMILY` to one, or set align.prompts to `generated` and "
-                "align.judge to `llm`"
+                f"{', '.join(sorted(topics))}: add `key: FAMILY` to one, or set align.prompts to `generated` or "
+                "`data` and align.judge to `llm`"
             )
 
 

@@ -107,6 +107,23 @@ def test_the_demo_trains_a_helpfulness_model_only_when_asked_to(copy: Path) -> N
     assert "rows/pyrit-refusal.jsonl" in printed and "data/raw/pyrit/manifest.json" in printed
 
 
+def test_alignment_takes_prompts_of_a_data_set_and_cosalign_its_own_harms(copy: Path, tmp_path: Path) -> None:
+    mirror = empty_mirror(tmp_path / "mirror")
+    judge = "judge: llm, llm: {model: judge, base_url: 'http://127.0.0.1:1/v1'}"
+    labels = "seen: [violence], seen_configs: [[]], unseen: [drugs], unseen_configs: [[drugs]]"
+    options = ["scale=small", f"data_root={mirror}"]
+    options += [f"align={{configs: [general-harm], tested: [], prompts: data, {judge}}}"]
+    options += [f"cosa={{taxonomy: cosalign, data: [beavertails], {labels}, {judge}}}"]
+    printed = snakemake(
+        copy,
+        *("--dry-run", "--printshellcmds", "results/small/align/general-harm/prompts/train.jsonl"),
+        *("results/small/cosa/pairs.jsonl", "--config", *options),
+    )
+    assert "--rows results/small/interim/rows/cosalign-test.jsonl" in printed
+    assert planned(printed)["draw_prompts"] == planned(printed)["import_responses"] == 1
+    assert "csrm cosalign-import --rows results/small/interim/rows/beavertails.jsonl" in printed
+
+
 def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tmp_path: Path) -> None:
     mirror = empty_mirror(tmp_path / "mirror")
     printed = snakemake(copy, "--dry-run", "--printshellcmds", "--config", "scale=small", f"data_root={mirror}")

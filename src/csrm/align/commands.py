@@ -43,6 +43,7 @@ def register(commands: Any) -> None:
     prompts_flags = ["--safety-config", "--settings", "--seed"]
     prompts = _add(commands, "align-prompts", run_prompts, prompts_flags, output_dir=True)
     prompts.add_argument("--encoder", type=Path, required=True, help="sentence encoder folder, or `hash`")
+    prompts.add_argument("--rows", type=Path, help="prompts of a data set, for align.prompts `data`")
     prompts.add_argument("--llm", help="model folder that writes prompts where the settings name no model")
     prompts.add_argument("--llm-cache", type=Path, help="answers of that model (default: the user's cache)")
     sample = _add(
@@ -86,7 +87,7 @@ def run_prompts(options: argparse.Namespace) -> None:
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     outputs = [options.output_dir / "train.jsonl", options.output_dir / "test.jsonl"]
-    inputs = _existing(options, "safety_config", "encoder")
+    inputs = _existing(options, "safety_config", "encoder", *["rows"] * bool(options.rows))
     with recording(outputs, inputs, settings, options.seed) as notes:
         pool = _pool(options, config, settings, notes)
         split = split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
@@ -96,13 +97,17 @@ def run_prompts(options: argparse.Namespace) -> None:
 
 
 def _pool(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, notes: dict[str, Any]) -> "Pool":
-    """Candidates for the prompts: the project's own, or those that a language model writes."""
-    from csrm.align.prompts import generated_pool, topic_pool
+    """Candidates for the prompts: the project's own, a data set's, or those that a language model writes."""
+    from csrm.align.prompts import data_pool, generated_pool, topic_pool
     from csrm.configs.topics import load_topics
 
     topics = load_topics()
     if settings.prompts == "written":
         return topic_pool(config, topics.families, topics.neutral_prompts)
+    if settings.prompts == "data":
+        if options.rows is None:
+            raise ValueError("align.prompts `data` needs --rows, the prompts of a data set")
+        return data_pool(config, read_rows(options.rows, PromptRow), topics.neutral_prompts)
     from csrm.align.prompt_writer import write_prompts
     from csrm.augment.encoder import load_encoder
     from csrm.augment.llm import open_llm

@@ -69,6 +69,32 @@ def generated_pool(
     return Pool(on_topic, {text_id(p): (p, family) for p, family in others}), len(written) - len(kept)
 
 
+def data_pool(config: SafetyConfig, rows: Sequence[PromptRow], neutral: Sequence[str]) -> Pool:
+    """A data set's prompts: of categories that the configuration names by `key`, and, with neutral ones, of no such.
+
+    A prompt whose categories are not known is left out.
+
+    Raises:
+        ValueError: if no prompt is of a category of the configuration.
+    """
+    banned = {category.key for category in config.categories}
+    told = [row for row in rows if row.meta.get("prompt_categories") is not None]
+    known = sorted({key for row in told for key in row.meta["prompt_categories"]})
+    on_topic, off_topic = {}, {text_id(p): (p, "neutral") for p in neutral}
+    for row in told:
+        keys = row.meta["prompt_categories"]
+        if shared := banned & {*keys}:
+            on_topic[row.prompt_id] = (row.prompt, sorted(shared)[0])
+        else:
+            off_topic[row.prompt_id] = (row.prompt, sorted(keys)[0] if keys else "neutral")
+    if not on_topic:
+        raise ValueError(
+            f"configuration {config.name!r}: none of {len(rows)} prompts is of a category that it names by `key`; "
+            f"the data set knows {known}"
+        )
+    return Pool(on_topic, {key: value for key, value in off_topic.items() if key not in on_topic})
+
+
 def split_pool(name: str, pool: Pool, train: int, test: int, seed: int) -> Split:
     """Draw `train` and `test` prompts for the policy of the configuration `name`, half of either on the topics.
 

@@ -77,10 +77,12 @@ class AlignSettings(PolicyTraining):
         ["csrm"], min_length=1, description="models, baselines or guards whose reward aligns a policy"
     )
     algorithms: list[Algorithm] = Field(["dpo"], min_length=1, description="how it aligns the policy")
-    prompts: Literal["written", "generated"] = Field(
+    prompts: Literal["written", "generated", "data"] = Field(
         "written",
-        description="the project's own prompts by topic, or what `align.llm` writes for each category",
+        description="the project's own prompts by topic, what `align.llm` writes for each category, or those of "
+        "`align.prompt_data`, by category",
     )
+    prompt_data: str = Field("cosalign-test", description="data set of prompts whose categories are known, for `data`")
     per_category: int = Field(20, ge=1, description="generated prompts of either side of a category")
     similarity: Share = Field(0.9, description="generated prompts at least this similar to an earlier one are left out")
     judge: Literal["lexicon", "llm"] = Field(

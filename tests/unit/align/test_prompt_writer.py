@@ -6,10 +6,11 @@ import re
 import pytest
 
 from csrm.align.prompt_writer import BATCH, SIDES, distinct, parse_prompts, write_prompts
-from csrm.align.prompts import generated_pool, split_pool
+from csrm.align.prompts import data_pool, generated_pool, split_pool
 from csrm.augment.encoder import HashEncoder
 from csrm.augment.llm import LLM
 from csrm.configs.safety_config import Category, SafetyConfig
+from csrm.rows import PromptRow
 from csrm.settings import LLMSettings
 
 CONFIG = SafetyConfig(name="two", categories=(Category(name="Wine", key="alcohol"), Category(name="Cats")))
@@ -64,6 +65,23 @@ def test_the_pool_keeps_borderline_and_neutral_prompts_off_the_topics(tmp_path):
     assert sum(row.prompt_id in pool.on_topic for row in split.train) == 4
     with pytest.raises(ValueError, match="none of 0 generated prompts is on the topics"):
         generated_pool([], ["x"], HashEncoder(), 0.9)
+
+
+def test_a_data_set_gives_prompts_by_category():
+    rows = [
+        PromptRow(id=f"r{n}", dataset="d", prompt_id=f"p{n}", prompt=f"ask {n}", meta={"prompt_categories": keys})
+        for n, keys in enumerate([["violence"], ["drugs", "weapons"], [], None, ["violence", "drugs"], ["privacy"]])
+    ]
+    config = SafetyConfig(name="c", categories=(Category(name="V", key="violence"), Category(name="W", key="weapons")))
+    pool = data_pool(config, rows, ["What time is it?"])
+    assert {key: family for key, (_, family) in pool.on_topic.items()} == {
+        **{"p0": "violence", "p1": "weapons", "p4": "violence"}
+    }
+    assert sorted(family for _, family in pool.off_topic.values()) == ["neutral", "neutral", "privacy"]
+    split = split_pool("c", pool, 4, 2, seed=0)
+    assert len(split.train) == 4 and len(split.test) == 2
+    with pytest.raises(ValueError, match=r"none of 1 prompts is of a category .*knows \['privacy'\]"):
+        data_pool(config, rows[5:], [])
 
 
 @pytest.mark.parametrize("data", [{"prompts": "x"}, {"prompts": [1]}, {"prompts": [" "]}, {}])

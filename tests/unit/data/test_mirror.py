@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from csrm.align.prompts import data_pool, split_pool
 from csrm.bench.cosa import SCENARIOS, allowed_items, scenario_configs, scenario_items
 from csrm.bench.evaluate import pairs_of
+from csrm.configs.safety_config import SafetyConfig
 from csrm.configs.taxonomy import load_taxonomy
 from csrm.configs.topics import load_topics
 from csrm.cosa.imported import configured_prompts, import_rows
@@ -103,6 +105,15 @@ def test_overlaps_that_splits_must_exclude() -> None:
     assert 605 <= len(shared) <= 612
     assert notes["dropped"]["prompt of a benchmark"] == len(shared) - len(tested)
     assert not any(row.prompt_id in benchmark for row in splits["train"] + splits["validation"])
+
+
+def test_prompts_of_cosalign_test_for_a_configuration_of_harms() -> None:
+    config = SafetyConfig.load(ROOT / "config/safety_configs/general-harm.yaml")
+    pool = data_pool(config, rows("cosalign-test")[0], ["What time is it?"])
+    assert len(pool.on_topic) > 300 and len(pool.off_topic) > 100 and not {*pool.on_topic} & {*pool.off_topic}
+    assert {family for _, family in pool.on_topic.values()} == {"privacy", "sexual", "violence"}
+    train, test = split_pool(config.name, pool, 100, 40, seed=0)
+    assert (len(train), len(test)) == (100, 40) and not {r.prompt_id for r in train} & {r.prompt_id for r in test}
 
 
 def test_cosalign_pairs_of_beavertails_share_no_prompt_with_its_test() -> None:
