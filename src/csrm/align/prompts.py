@@ -77,7 +77,7 @@ def data_pool(config: SafetyConfig, rows: Sequence[PromptRow], neutral: Sequence
     Raises:
         ValueError: if no prompt is of a category of the configuration.
     """
-    banned = {category.key for category in config.categories}
+    banned = {category.key for category in config.categories if category.key}
     told = [row for row in rows if row.meta.get("prompt_categories") is not None]
     known = sorted({key for row in told for key in row.meta["prompt_categories"]})
     on_topic, off_topic = {}, {text_id(p): (p, "neutral") for p in neutral}
