@@ -148,10 +148,10 @@ rule evaluate_capability:
 
 
 rule compare_policies:
-    """Policies of two rewards: their paired difference on the same prompts and seeds."""
+    """Policies of two rewards, trained under one configuration: their paired difference on the same prompts and seeds."""
     input:
         own=lambda w: judged(w, f"after/{w.algorithm}/{w.reward}"),
-        others=lambda w: judged(w, f"after/{w.algorithm}/{w.other_reward}"),
+        others=lambda w: judged(w, f"after/{w.algorithm}/" + "@".join([w.other_reward, *w.reward.split("@")[1:]])),
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/align/compare/{algorithm}/{reward}/{other_reward}/{config_id}.json",
@@ -159,11 +159,14 @@ rule compare_policies:
         "<out>/logs/compare_policies/{algorithm}/{reward}/{other_reward}/{config_id}.log",
     wildcard_constraints:
         algorithm=either(S.align.algorithms),
-        config_id=either(S.align.configs),
+        reward=ANSWERING,
+        config_id=either([*S.align.configs, *S.align.tested]),
         other_reward=either(S.align.rewards),
     conda:
         "../envs/core.yaml"
     params:
+        reward=lambda w: w.reward.partition("@")[0],
+        trained=lambda w: w.reward.partition("@")[2] or w.config_id,
         seeds=[S.seed, *S.align.seeds],
         seed=S.seed,
         scale=S.scale,
@@ -173,8 +176,9 @@ rule compare_policies:
         exec &> >(tee {log:q})
         csrm compare-policies --judgements {input.own:q} --other-judgements {input.others:q} \
             --settings {input.settings:q} --seed {params.seed} --config-id {wildcards.config_id} \
-            --algorithm {wildcards.algorithm} --reward {wildcards.reward} --other {wildcards.other_reward} \
-            --seeds {params.seeds} --scale {params.scale} --output {output:q}
+            --trained-under {params.trained} --algorithm {wildcards.algorithm} \
+            --reward {params.reward} --other {wildcards.other_reward} --seeds {params.seeds} --scale {params.scale} \
+            --output {output:q}
         """
 
 

@@ -23,13 +23,21 @@ TRANSFERS = expand(
     config_id=S.align.configs,
     tested=S.align.tested,
 )
-# The first reward's policies against those of each other.
+# The first reward's policies against those of each other, under the same configurations.
 POLICIES = expand(
     "<out>/metrics/align/compare/{algorithm}/{reward}/{other}/{config_id}.json",
     algorithm=S.align.algorithms,
     reward=S.align.rewards[0],
     other=S.align.rewards[1:],
     config_id=S.align.configs,
+)
+POLICIES += expand(
+    "<out>/metrics/align/compare/{algorithm}/{reward}@{config_id}/{other}/{tested}.json",
+    algorithm=S.align.algorithms,
+    reward=S.align.rewards[0],
+    other=S.align.rewards[1:],
+    config_id=S.align.configs,
+    tested=S.align.tested,
 )
 SWEEPS = expand("<out>/metrics/pareto/{reward}/{config_id}.json", reward=S.align.swept, config_id=S.align.configs)
 CAPABILITY = [path.replace("/metrics/align/", "/metrics/capability/") for path in ALIGNMENTS]

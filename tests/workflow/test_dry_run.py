@@ -94,9 +94,21 @@ def test_a_baseline_is_a_reward_offline_and_online(copy: Path) -> None:
     target = "results/tables/table5.md"
     printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", option)
     jobs = planned(printed)
-    assert jobs["score_responses_baseline"] == jobs["score_responses"] == 1 and jobs["compare_policies"] == 2
+    assert jobs["score_responses_baseline"] == jobs["score_responses"] == 1 and jobs["compare_policies"] == 6
     online = "--baseline minilm-lr-no-config --baseline-encoder data/raw/minilm --fitted results/models/baselines/"
     assert f"{online}minilm-lr-no-config.joblib" in printed and "--model results/models/csrm/csrm" in printed
+
+
+def test_policies_of_two_rewards_are_compared_where_neither_was_trained(copy: Path) -> None:
+    option = "align={rewards: [csrm, zero-shot], configs: [no-pets], tested: [no-meat]}"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", "results/tables/table5.md", "--config", option)
+    assert planned(printed)["compare_policies"] == 2
+    answers = "judgements/no-meat/after/dpo/"
+    own, others = f"results/{answers}csrm@no-pets.jsonl", f"results/{answers}zero-shot@no-pets.jsonl"
+    assert f"--judgements {own} --other-judgements {others}" in printed
+    assert "--config-id no-meat --trained-under no-pets --algorithm dpo --reward csrm --other zero-shot" in " ".join(
+        printed.replace("\\", " ").split()
+    )
 
 
 def test_the_demo_trains_a_helpfulness_model_only_when_asked_to(copy: Path) -> None:

@@ -32,6 +32,12 @@ def copy_repository(target: Path) -> Path:
     return target
 
 
+def copy_results(target: Path, scale: str) -> None:
+    """Copy what this checkout has made at a scale, with Snakemake's records and all times."""
+    shutil.copytree(ROOT / "results" / scale, target / "results" / scale, symlinks=True)
+    shutil.copytree(ROOT / ".snakemake", target / ".snakemake", symlinks=True)
+
+
 def environment(copy: Path) -> dict[str, str]:
     """The tests' environment, with the copy's own package first and no network asked for."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

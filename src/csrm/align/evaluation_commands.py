@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 def register(commands: Any) -> None:
     """Add the commands of this module to the subparsers of `csrm`."""
     evaluate = _policy(commands, "evaluate-policy", run_evaluate)
-    evaluate.add_argument("--trained-under", help="the policy's own configuration (default: --config-id)")
     compare = _policy(commands, "compare-policies", run_compare)
     compare.add_argument("--other", required=True, help="reward of the policy that is subtracted")
     for command, names in (
@@ -26,6 +25,7 @@ def register(commands: Any) -> None:
     ):
         for name in names:
             command.add_argument(f"--{name}", type=Path, nargs="+", required=True, help="of `csrm judge`, one a seed")
+        command.add_argument("--trained-under", help="the policies' own configuration (default: --config-id)")
         command.add_argument("--seeds", type=int, nargs="+", help="of alignment, in the same order (default: --seed)")
         command.add_argument("--algorithm", choices=ALGORITHMS, required=True, help="recorded in the result")
     pareto = _policy(commands, "pareto", run_pareto)
@@ -72,8 +72,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     inputs = {name: getattr(options, name) for name in ("judgements_before", "judgements_after")}
     with recording([options.output], inputs, settings, options.seed):
         before, after = (_runs(paths, options) for paths in inputs.values())
-        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
-        head["trained_under"] = options.trained_under or options.config_id
+        head = _trained(options, settings)
         means = {
             name: over_seeds(runs, subtracted, settings, options.seed)
             for name, runs, subtracted in (
@@ -95,7 +94,7 @@ def run_compare(options: argparse.Namespace) -> None:
     inputs = {name: getattr(options, name) for name in ("judgements", "other_judgements")}
     with recording([options.output], inputs, settings, options.seed):
         own, others = (_runs(paths, options) for paths in inputs.values())
-        head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+        head = _trained(options, settings)
         found = over_seeds(own, others, settings, options.seed)
         write_json(options.output, {"kind": "policies", **head, "other": options.other, "difference": found})
 
@@ -205,6 +204,12 @@ def _kl(adapter: Path) -> dict[int, float]:
     A batch is sampled before the update that logs it: line s tells of the policy after s - 1 updates, none of the last.
     """
     return {int(row["step"]) - 1: float(row["kl"]) for row in read_dicts(adapter / "log.jsonl") if "kl" in row}
+
+
+def _trained(options: argparse.Namespace, settings: MetricSettings) -> dict[str, Any]:
+    """Identity of a comparison of policies: algorithm, seeds, and the configuration that they were trained under."""
+    head = {**_identity(options, settings), "algorithm": ALGORITHMS[options.algorithm], "seeds": _seeds(options)}
+    return {**head, "trained_under": options.trained_under or options.config_id}
 
 
 def _seeds(options: argparse.Namespace) -> list[int]:

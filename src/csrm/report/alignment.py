@@ -72,9 +72,12 @@ def alignment_table(documents: Sequence[Document]) -> tuple[str, str]:
 
 def _policy(document: Document) -> str:
     """A policy's name: its reward and algorithm, and the configuration that it was trained under where another."""
+    return f"{document['reward']}{_under(document)} ({document['algorithm']})"
+
+
+def _under(document: Document) -> str:
     trained = document.get("trained_under", document["config"])
-    under = "" if trained == document["config"] else f", trained under {trained}"
-    return f"{document['reward']}{under} ({document['algorithm']})"
+    return "" if trained == document["config"] else f", trained under {trained}"
 
 
 def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
@@ -96,8 +99,7 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
 
 def _policies(document: Document) -> list[Cell]:
     """One reward's policy minus another's, of the run's seed or as a mean over seeds."""
-    algorithm = document["algorithm"]
-    model = f"{document['reward']} minus {document['other']} ({algorithm})"
+    model = f"{document['reward']} minus {document['other']}{_under(document)} ({document['algorithm']})"
     if len(document["seeds"]) > 1:
         return _seed_cells(document, model, document["difference"])
     return _cells(document, model, document["difference"])

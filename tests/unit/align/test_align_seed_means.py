@@ -131,3 +131,6 @@ def test_table5_shows_seeds_and_the_difference_of_two_rewards() -> None:
     assert ("csrm (DPO), after minus before, mean of 2 seeds", "cosa_score") in rows
     one = {**pair, "seeds": [0], "difference": over_seeds(after[:1], before[:1], METRICS, 0)}
     assert "| csrm minus zero-shot (DPO) | safety | measured@demo |" in alignment.alignment_table([one, document])[1]
+    elsewhere = {**one, "trained_under": "no-alcohol"}
+    printed = alignment.alignment_table([elsewhere, document])[1]
+    assert "| csrm minus zero-shot, trained under no-alcohol (DPO) | safety | measured@demo |" in printed
