@@ -225,6 +225,7 @@ def price(
     for name, chosen in variants.items():
         work = (work_of or work_from_settings)(chosen)
         own = shape or _listed_shape(shapes, chosen.backbone)
+        own = own._replace(layers=chosen.kept_layers or own.layers)
         costs[name] = training_cost(own, chosen, work, speed)
         sources[work.source] = None
     named = f"{speed.devices} device{'s' * (speed.devices > 1)}"

@@ -227,6 +227,13 @@ def test_the_price_says_whether_it_is_a_bound(scale: str, tokens: int | None, sa
     assert re.search(f"training of the reward models at scale {scale}: {said}", text)
 
 
+def test_a_cut_backbone_is_priced_as_what_is_left_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--config-dir", str(CONFIG), "--variants", "csrm", "csrm-layers-10"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| csrm")]
+    whole, cut = (float(line.strip("| ").split(" | ")[1].rstrip("M")) for line in lines)
+    assert whole - cut == pytest.approx(20 * (2 * 576 * 576 + 2 * 576 * 192 + 3 * 576 * 1536 + 2 * 576) / 1e6, abs=0.2)
+
+
 def test_wrong_overrides_of_augmentation_have_no_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shutil.copytree(CONFIG, tmp_path / "config")
     (folder / "variants.yaml").write_text("csrm: {}\nodd: {augment: {bank_sise: 3}}\n")

@@ -45,6 +45,9 @@ class TrainSettings(Section):
     method: Literal["full", "lora"] = Field(
         "full", description="train all weights, or a LoRA adapter merged at the end"
     )
+    kept_layers: int | None = Field(
+        None, ge=1, description="lowest layers of the backbone that are there at all, a smaller backbone (None: all)"
+    )
     frozen_layers: int = Field(0, ge=0, description="lowest layers that full training leaves as they are")
     lora_rank: int = Field(32, ge=1, description="LoRA rank (alpha is twice the rank)")
     gamma: float = Field(2.0, ge=0, description="weight of L_rm (paper: .1)")

@@ -160,7 +160,7 @@ def train(
     scratch.mkdir(parents=True, exist_ok=True)
     arguments = _arguments(settings, seed, scratch)
     set_seed(seed)  # adapters start at random
-    model, _ = load_model(backbone, _weight_dtype(settings))
+    model = _backbone(backbone, _weight_dtype(settings), settings)
     use_tree_attention(model, 1 + max(max(example.tree.positions) for example in examples))
     model = trainable(model, settings)
     trainer = CSRMTrainer(
@@ -203,7 +203,7 @@ def _whole(trainer: CSRMTrainer, backbone: Path, settings: TrainSettings) -> Any
         from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
         unset_hf_deepspeed_config()  # ZeRO-3 would shard the copy as well
-    model = trainable(load_model(backbone, torch.float32)[0].cpu(), settings)
+    model = trainable(_backbone(backbone, torch.float32, settings).cpu(), settings)
     if trainer.is_world_process_zero():
         missing, unexpected = model.load_state_dict(state, strict=False)
         lost = sorted({*missing, *unexpected} - {*(model._tied_weights_keys or ())})  # tied weights are gathered once
@@ -239,6 +239,21 @@ def resumed_step(scratch: Path) -> int:
 def _weight_dtype(settings: TrainSettings) -> torch.dtype:
     wanted = settings.dtype == "bfloat16" or (settings.dtype == "auto" and fast_bfloat16())
     return torch.bfloat16 if wanted and not torch.cuda.is_available() else torch.float32
+
+
+def _backbone(folder: Path, dtype: torch.dtype, settings: TrainSettings) -> Any:
+    """The backbone, cut to its `kept_layers` lowest layers; the last norm and the vocabulary stay."""
+    model, _ = load_model(folder, dtype)
+    count = len(model.model.layers)
+    kept = count if settings.kept_layers is None else settings.kept_layers
+    if kept > count:
+        raise ValueError(f"train.kept_layers is {kept}, the backbone has {count} layers: keep {count} at most")
+    if kept < count:
+        del model.model.layers[kept:]
+        model.config.num_hidden_layers = kept
+        if getattr(model.config, "layer_types", None):
+            model.config.layer_types = model.config.layer_types[:kept]
+    return model
 
 
 def trainable(model: Any, settings: TrainSettings) -> Any:

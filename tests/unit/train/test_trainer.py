@@ -149,6 +149,23 @@ def test_frozen_layers_stay_as_they_are(tiny_backbone: Path, tiny_scorer: Any, t
         train(tiny_backbone, examples(tiny_scorer, 8, too_many), tiny_scorer.verbalizer, too_many, 0, tmp_path / "b")
 
 
+def test_a_backbone_cut_to_its_lowest_layers_is_trained_saved_and_scored(
+    tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path
+) -> None:
+    options = settings(steps=1, batch_groups=4, device_groups=4, kept_layers=1, learning_rate=1e-9, warmup_steps=0)
+    made = examples(tiny_scorer, 4, options)
+    model = train(tiny_backbone, made, tiny_scorer.verbalizer, options, 0, tmp_path / "scratch")
+    assert len(model.model.layers) == model.config.num_hidden_layers == 1
+    save(model, tiny_scorer.tokenizer, tmp_path / "cut", model_card(options, "cut"), tmp_path / "scratch" / "log.jsonl")
+    loaded, _ = load_model(tmp_path / "cut", torch.float32)
+    whole, _ = load_model(tiny_backbone, torch.float32)
+    tokens = torch.arange(12)[None]
+    expected = whole.model(tokens, output_hidden_states=True).hidden_states[1]
+    assert torch.allclose(loaded.model(tokens).last_hidden_state, whole.model.norm(expected), atol=1e-5)
+    with pytest.raises(ValueError, match=r"kept_layers is 3, the backbone has 2 layers: keep 2 at most"):
+        train(tiny_backbone, made, tiny_scorer.verbalizer, settings(kept_layers=3), 0, tmp_path / "b")
+
+
 def test_the_trainer_fits_64_rows(tiny_backbone: Path, tiny_scorer: Any, tmp_path: Path) -> None:
     """A learning test: 64 conversations whose label only the configuration decides are fitted."""
     options = settings(steps=120, batch_groups=16, device_groups=16, checkpoint_steps=1000)
