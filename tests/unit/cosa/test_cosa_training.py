@@ -2,14 +2,18 @@
 
 import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from csrm.align import dpo
+from csrm.align.adapter import lora
 from csrm.align.policy import load_policy, load_tokenizer
 from csrm.augment.encoder import load_encoder
 from csrm.configs.topics import load_topics
+from csrm.cosa import train
 from csrm.cosa.evaluate import METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
 from csrm.cosa.judges import RuleJudge
 from csrm.cosa.schema import Answer, Pair, Verdict
@@ -17,7 +21,7 @@ from csrm.cosa.topics import Taxonomy
 from csrm.cosa.train import fine_tune, prefer, targets, tokenise
 from csrm.report.cosa import cosa_table
 from csrm.rows import Message
-from csrm.settings import CosaSettings, MetricSettings
+from csrm.settings import CosaSettings, MetricSettings, load
 
 SETTINGS = CosaSettings(sft_steps=2, steps=2, batch_pairs=2, lora_rank=2, warmup_steps=0, learning_rate=1e-2)
 TAXONOMY = Taxonomy(load_topics(), CosaSettings())
@@ -30,6 +34,19 @@ def pair(number, chosen="serve wine", system="you are a helpful assistant", foun
     other = {"rejected_found": [], "rejected_addressed": 0, "rejected_tenths": 10, "reward_rejected": -1.0}
     texts = {"chosen": chosen, "rejected": "no beer .", "chosen_finished": True, "rejected_finished": False}
     return Pair(**head, **sides, **other, **texts)
+
+
+def test_the_paper_scale_trains_as_cosa_published(tmp_path):
+    settings = load(Path(__file__).parents[3] / "config", {"scale": "paper"}).cosa
+    for made in (dpo._arguments(settings, 0, tmp_path, False), train._arguments(settings, 0, tmp_path, False)):
+        assert (made.optim, made.learning_rate, made.weight_decay) == ("rmsprop", 5e-7, 0)
+        assert (made.lr_scheduler_type, made.warmup_steps) == ("constant_with_warmup", 150)
+        assert made.max_grad_norm == 10 and made.max_length is None
+        assert made.per_device_train_batch_size * made.gradient_accumulation_steps == 32
+    made = dpo._arguments(settings, 0, tmp_path, False)
+    assert (made.beta, made.label_smoothing, made.loss_type) == (0.1, 0, ["sigmoid"])
+    adapter = lora(settings)
+    assert (adapter.r, adapter.lora_alpha, adapter.lora_dropout) == (32, 16, 0.05)
 
 
 def test_fine_tuning_learns_the_last_chosen_response_of_a_prompt(tiny_policy):
