@@ -60,6 +60,7 @@ def register(commands: Any) -> None:
     check.add_argument(
         "--categories", type=int, choices=(4, 7), default=4, help="size of T: 4 as published, 7 as for in-context shots"
     )
+    _add(commands, "cosalign-export", run_export, "--pairs", "--output")
     _add(commands, "cosalign-finetune", run_finetune, *TRAINING)
     prefer = _add(commands, "cosalign-prefer", run_prefer, *TRAINING)
     prefer.add_argument("--tuned", type=Path, required=True, help="adapter of `csrm cosalign-finetune`")
@@ -194,6 +195,16 @@ def run_check(options: argparse.Namespace) -> None:
     if found:
         place, wrong = next(iter(found.items()))
         raise ValueError(f"{len(found)} of {count} rows break CoSAlign's rules, such as {place}: {'; '.join(wrong)}")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write pairs over CoSAlign's harms in CoSAlign-Train's columns, as JSON lines."""
+    from csrm.cosa.export import export_pairs
+    from csrm.cosa.schema import Pair
+
+    with recording([options.output], _inputs(options, "pairs")) as notes:
+        rows, categories = export_pairs(read_rows(options.pairs, Pair))
+        notes.update(rows=write_rows(options.output, rows), categories=categories)
 
 
 def run_finetune(options: argparse.Namespace) -> None:

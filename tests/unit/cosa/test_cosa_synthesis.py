@@ -18,7 +18,6 @@ from csrm.cosa.synthesis import (
     draw_configs,
     error_tenths,
     pair_groups,
-    preference_pairs,
     sample_config,
 )
 
@@ -78,13 +77,6 @@ def test_pairing_matches_the_golden_counts(allowed: str, counts: tuple[int, int,
     for chosen, rejected in pairing.pairs:
         scores = [error_tenths(harms(allowed), GROUPS[i].harms, GROUPS[i].addressed) for i in (chosen, rejected)]
         assert scores[0] < min(scores[1], 30)
-
-
-def test_preference_pairs_draw_one_response_of_each_group() -> None:
-    texts = {group: [f"{i}a", f"{i}b"] for i, group in enumerate(GROUPS)}
-    pairs = preference_pairs(texts, harms("V"), random.Random(0))
-    assert len(pairs) == 14
-    assert pairs == preference_pairs(texts, harms("V"), random.Random(0))
 
 
 def test_codecs_round_trip_for_every_label_and_pair() -> None:
