@@ -16,7 +16,8 @@ NOTE = (
     "`cascade-oracle`: answers of `ica` withheld where the policy itself or the evaluating judge calls them violating; "
     "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO; `refusal-only` and `comply-always`: constant "
     "policies, of h = 0 and always safe, and of h = 1 and safe where all labels of the prompt are allowed. "
-    "CoSA-Score is mean(h s), s = ±1; the other metrics are shares. Answers without a valid verdict are left out; "
+    "CoSA-Score is mean(h s), s = ±1, shown for each configuration too, named by what it allows; the other metrics are "
+    "shares. Answers without a valid verdict are left out; "
     "where there are any, the line of the score counts them, with the bounds that they leave. `labelled responses`: "
     "what pairs are made of, and the "
     "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
@@ -56,6 +57,8 @@ def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
                 yield _bounded(cell, found) if metric == "cosa_score" and found["invalid"] else cell
             if method != "ica":
                 yield _cell(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
+            for config, value in found["by_config"].items():
+                yield _cell(document, group, method, "cosa_score", value, config)
     for group, methods in document.get("over_seeds", {}).items():
         for method, found in methods.items():
             for metric, value in found["metrics"].items():
@@ -87,13 +90,18 @@ def _bounded(cell: Cell, found: Mapping[str, Any]) -> Cell:
     return cell._replace(reason=f"{cell.reason}; {told}")
 
 
-def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
-    fact = lookup("Table 3", ROWS.get(method, ""), f"CoSAlign-Test {group}", PRINTED.get(metric, ""), PAPER)
+def _cell(
+    document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any], config: str = ""
+) -> Cell:
+    """One number, over the configurations of a group or of one of them; the paper prints the former alone."""
+    measured_on = config or f"CoSAlign-Test {group}"
+    fact = lookup("Table 3", ROWS.get(method, ""), measured_on, PRINTED.get(metric, ""), PAPER)
     printed = fact.share if fact else None
+    configs = f"configuration {config}" if config else "configurations"
     return Cell(
         table="cosa",
         model=method,
-        benchmark=f"{BENCHMARKS[document['taxonomy']]}, {group} configurations",
+        benchmark=f"{BENCHMARKS[document['taxonomy']]}, {group} {configs}",
         stand_in_for="CoSAlign-Test" if document["taxonomy"] == "topics" else "",
         metric=metric,
         positive_class="",

@@ -150,6 +150,22 @@ def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
     assert float(labels["measured"]) == 0.25 and labels["reason"] == "5 address their prompt, 4 have a label"
 
 
+def test_every_configuration_has_a_line_of_its_own():
+    groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
+    cells = list(csv.DictReader(cosa_table([document(groups)])[0].splitlines()))
+    for name in METHODS:
+        lines = [cell for cell in cells if cell["model"] == name and "configuration c" in cell["benchmark"]]
+        assert {(cell["benchmark"], cell["metric"]) for cell in lines} == {
+            (f"topics, {group} configuration {config}", "cosa_score")
+            for group in ("seen", "unseen")
+            for config in ("c0", "c1")
+        }
+        assert len(lines) == 4 and not any(cell["published"] or cell["printed_in"] for cell in lines)
+        for line, config in zip(lines[:2], ("c0", "c1"), strict=True):
+            assert float(line["measured"]) == groups["seen"][name]["by_config"][config]["value"]
+            assert line["n"] == "6"
+
+
 def test_constant_policies_are_anchors_of_the_table():
     rows = {name: list(values) for name, values in made().items()}
     rows["ica"][0] = rows["ica"][0].model_copy(update={"situation": "partial", "safe": None})
