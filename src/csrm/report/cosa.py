@@ -17,9 +17,9 @@ NOTE = (
     "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO; `refusal-only` and `comply-always`: constant "
     "policies, of h = 0 and always safe, and of h = 1 and safe where all labels of the prompt are allowed. "
     "CoSA-Score is mean(h s), s = ±1, shown for each configuration too, named by what it allows; the other metrics are "
-    "shares. Answers without a valid verdict are left out; "
-    "where there are any, the line of the score counts them, with the bounds that they leave. `labelled responses`: "
-    "what pairs are made of, and the "
+    "shares. A number over configurations is the mean over them of the means over each one's answers. Those without a "
+    "valid verdict are left out; where there are any, the line of the score counts them, with the bounds that they "
+    "leave. `labelled responses`: what pairs are made of, and the "
     "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
     "are over prompts and seeds."
 )

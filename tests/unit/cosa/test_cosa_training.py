@@ -9,6 +9,7 @@ import torch
 
 from csrm.align.policy import load_policy, load_tokenizer
 from csrm.augment.encoder import load_encoder
+from csrm.bench.bootstrap import bootstrap_mean
 from csrm.configs.topics import load_topics
 from csrm.cosa.evaluate import METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
 from csrm.cosa.judges import RuleJudge
@@ -128,6 +129,63 @@ def test_the_score_is_the_mean_over_configurations_and_invalid_verdicts_are_coun
     assert better["low"] > 0 and better["value"] == pytest.approx(0.75 - expected)
 
 
+def scored(values, invalid=()):
+    """Verdicts on prompts p0, p1, ... under configurations a and b; `values` are (h s of a, h s of b) of each."""
+    return [
+        Verdict(
+            **{"id": f"{config}{n}", "prompt_id": f"p{n}", "config_id": config, "group": group, "situation": "partial"},
+            **{"safe": None if f"{config}{n}" in invalid else value > 0, "helpfulness": abs(value)},
+        )
+        for group in ("seen", "unseen")
+        for n, both in enumerate(values)
+        for config, value in zip("ab", both, strict=True)
+    ]
+
+
+PLAIN = [(1.0, -0.5), (0.5, 0.25), (1.0, -1.0), (0.25, -0.75)]
+BETTER = [(1.0, 0.5), (0.5, 0.75), (1.0, 0.5), (0.75, 0.25)]
+
+
+def test_configurations_weigh_the_same_where_an_answer_of_one_has_no_verdict():
+    run = {name: scored(PLAIN) for name in ("ica", "ica-5shot", "sft")} | {"cosalign": scored(BETTER, {"b3"})}
+    runs = [methods(run, own=set())] * 2
+    found = evaluate(runs[0], MetricSettings(bootstrap=400), 0)["seen"]["cosalign"]
+    a, b = (1 + 0.5 + 1 + 0.75) / 4, (0.5 + 0.75 + 0.5) / 3
+    score, minus = found["metrics"]["cosa_score"], found["minus_ica"]["cosa_score"]
+    assert score["value"] == pytest.approx((a + b) / 2) and score["n"] == 7
+    assert score["value"] != pytest.approx((4 * a + 3 * b) / 7)
+    assert minus["value"] == pytest.approx((a + b) / 2 - np.mean(PLAIN))
+    assert found["metrics"]["helpfulness"]["value"] == pytest.approx((a + b) / 2)
+    assert found["cosa_score_bounds"] == pytest.approx([(a + (3 * b - 1) / 4) / 2, (a + (3 * b + 1) / 4) / 2])
+    over = evaluate_seeds(runs, MetricSettings(bootstrap=400), 0)["seen"]["cosalign"]
+    assert over["metrics"]["cosa_score"]["by_seed"] == pytest.approx([score["value"]] * 2)
+    assert over["minus_ica"]["cosa_score"]["value"] == pytest.approx(minus["value"])
+
+
+def test_resamples_are_means_over_configurations_too():
+    """Answers of one score in each configuration: no resample moves the mean, whatever prompts it draws."""
+    invalid = {f"b{n}" for n in range(6)}
+    run = {name: scored([(1.0, -0.5)] * 12, invalid) for name in ("ica", "ica-5shot", "sft", "cosalign")}
+    runs = [methods(run, own=set())] * 2
+    for found in (evaluate(runs[0], MetricSettings(), 0), evaluate_seeds(runs, MetricSettings(), 0)):
+        score = found["seen"]["sft"]["metrics"]["cosa_score"]
+        assert score["value"] == 0.25 and score["low"] is None and score["high"] is None
+    plain = {**run, "ica": scored([(0.5, -1.0)] * 12, {f"a{n}" for n in range(6)})}
+    minus = evaluate(methods(plain, own=set()), MetricSettings(), 0)["seen"]["sft"]["minus_ica"]["cosa_score"]
+    assert minus["value"] == 0.5 and minus["low"] is None
+
+
+def test_equal_counts_give_the_mean_over_answers_and_its_interval():
+    rows = [v for v in scored(PLAIN) if v.group == "seen"]
+    values, prompts = [v.helpfulness for v in rows], [v.prompt_id for v in rows]
+    draws = {"resamples": 200, "level": 0.9}
+    strata = [v.config_id for v in rows]
+    own, plain = (
+        bootstrap_mean(values, prompts, **draws, rng=np.random.default_rng(0), strata=s) for s in (strata, None)
+    )
+    assert own == pytest.approx(plain)
+
+
 def document(groups, **changes):
     labels = {"responses": 8, "invalid": 2, "addressed": 5, "touching": 4}
     head = {"kind": "cosa", "scale": "demo", "seed": 0, "judge": "lexicon", "taxonomy": "topics", "seeds": [0]}
@@ -139,8 +197,9 @@ def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
     rows["sft"][0] = rows["sft"][0].model_copy(update={"helpfulness": None})
     groups = evaluate(methods(rows, own=set()), MetricSettings(bootstrap=40), 0)
     low, high = groups["seen"]["sft"]["cosa_score_bounds"]
-    value = groups["seen"]["sft"]["metrics"]["cosa_score"]["value"]
-    assert (low, high) == (pytest.approx((11 * value - 1) / 12), pytest.approx((11 * value + 1) / 12))
+    first, second = (part["value"] for part in groups["seen"]["sft"]["by_config"].values())
+    assert low == pytest.approx(((5 * first - 1) / 6 + second) / 2)
+    assert high == pytest.approx(((5 * first + 1) / 6 + second) / 2)
     cells = list(csv.DictReader(cosa_table([document(groups, judge="llm")])[0].splitlines()))
     scores = {cell["model"]: cell for cell in cells if cell["metric"] == "cosa_score" and "seen" in cell["benchmark"]}
     assert scores["sft"]["protocol"] == "language model as judge"
