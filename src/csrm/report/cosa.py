@@ -19,9 +19,9 @@ NOTE = (
     "CoSA-Score is mean(h s), s = ±1, shown for each configuration too, named by what it allows; the other metrics are "
     "shares. A number over configurations is the mean over them of the means over each one's answers. Those without a "
     "valid verdict are left out; where there are any, the line of the score counts them, with the bounds that they "
-    "leave. `labelled responses`: what pairs are made of, and the "
-    "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
-    "are over prompts and seeds."
+    "leave. `labelled responses`: what pairs are made of, and the share without a valid label; `examples of`: the "
+    "share that a training leaves out as longer than its limit. Intervals are percentile bootstraps clustered by "
+    "prompt; those of means over seeds are over prompts and seeds."
 )
 ROWS = {
     "ica": "Llama-3.1-8B: Inst+ICA",
@@ -50,6 +50,7 @@ def cosa_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
     yield _labels(document)
+    yield from _too_long(document)
     for group, methods in document["groups"].items():
         for method, found in methods.items():
             for metric, value in found["metrics"].items():
@@ -74,6 +75,16 @@ def _labels(document: Mapping[str, Any]) -> Cell:
     found = {"value": share, "n": counts["responses"], **none}
     told = f"{counts['addressed']} address their prompt, {counts['touching']} have a label"
     return _cell(document, "training", "labelled responses", "invalid", found)._replace(reason=told)
+
+
+def _too_long(document: Mapping[str, Any]) -> Iterator[Cell]:
+    """The shares of training examples that are left out over the length limit."""
+    none = {"low": None, "high": None, "n_prompts": None}
+    for stage, unit in (("fine-tuning", "prompts with a chosen response"), ("DPO", "pairs")):
+        counts = document["too_long"][stage]
+        found = {"value": counts["too_long"] / counts["given"], "n": counts["given"], **none}
+        told = f"{counts['too_long']} of {counts['given']} {unit} exceed max_length and are left out whole"
+        yield _cell(document, "training", f"examples of {stage}", "too_long", found)._replace(reason=told)
 
 
 def _mean(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:

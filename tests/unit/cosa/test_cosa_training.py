@@ -10,15 +10,18 @@ import torch
 from csrm.align.policy import load_policy, load_tokenizer
 from csrm.augment.encoder import load_encoder
 from csrm.bench.bootstrap import bootstrap_mean
+from csrm.cli import main
 from csrm.configs.topics import load_topics
-from csrm.cosa.evaluate import METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
+from csrm.cosa.evaluate import GENERATED, METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
 from csrm.cosa.judges import RuleJudge
 from csrm.cosa.schema import Answer, Pair, Verdict
 from csrm.cosa.topics import Taxonomy
 from csrm.cosa.train import fine_tune, prefer, targets, tokenise
+from csrm.files import read_json, write_json, write_rows
 from csrm.report.cosa import cosa_table
 from csrm.rows import Message
 from csrm.settings import CosaSettings, MetricSettings
+from csrm.settings.base import write_slice
 
 SETTINGS = CosaSettings(sft_steps=2, steps=2, batch_pairs=2, lora_rank=2, warmup_steps=0, learning_rate=1e-2)
 TAXONOMY = Taxonomy(load_topics(), CosaSettings())
@@ -189,7 +192,8 @@ def test_equal_counts_give_the_mean_over_answers_and_its_interval():
 def document(groups, **changes):
     labels = {"responses": 8, "invalid": 2, "addressed": 5, "touching": 4}
     head = {"kind": "cosa", "scale": "demo", "seed": 0, "judge": "lexicon", "taxonomy": "topics", "seeds": [0]}
-    return {**head, "labels": labels, "groups": groups, **changes}
+    cut = {"fine-tuning": {"given": 4, "too_long": 0}, "DPO": {"given": 8, "too_long": 1}}
+    return {**head, "labels": labels, "too_long": cut, "groups": groups, **changes}
 
 
 def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
@@ -207,6 +211,39 @@ def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
     assert f"1 without a verdict: between {low:.3f} and {high:.3f}" in told
     (labels,) = [cell for cell in cells if cell["model"] == "labelled responses"]
     assert float(labels["measured"]) == 0.25 and labels["reason"] == "5 address their prompt, 4 have a label"
+
+
+def test_the_table_tells_what_trainings_leave_out_as_too_long():
+    groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
+    cells = list(csv.DictReader(cosa_table([document(groups)])[0].splitlines()))
+    lines = {cell["model"]: cell for cell in cells if cell["metric"] == "too_long"}
+    assert [*lines] == ["examples of fine-tuning", "examples of DPO"]
+    assert float(lines["examples of DPO"]["measured"]) == 0.125 and lines["examples of DPO"]["n"] == "8"
+    assert lines["examples of fine-tuning"]["reason"].startswith("0 of 4 prompts with a chosen response exceed")
+
+
+def test_the_evaluation_sums_what_trainings_left_out(tmp_path):
+    chains = [{name: rows for name, rows in made().items() if name in GENERATED}] * 2
+    for number, rows in enumerate(chains):
+        for name, values in rows.items():
+            write_rows(tmp_path / f"v{number}" / f"{name}.jsonl", (row.model_dump() for row in values))
+        for stage, notes in (
+            ("finetuned", {"prompts": 9, "too_long": number}),
+            ("preferred", {"pairs": 18, "pairs_too_long": 2}),
+        ):
+            write_json(tmp_path / f"{stage}{number}" / "manifest.json", {"notes": notes})
+    write_rows(tmp_path / "own.jsonl", [])
+    write_rows(tmp_path / "responses.jsonl", [])
+    write_slice(tmp_path / "metrics.yaml", MetricSettings(bootstrap=40))
+    verdicts = [str(path) for path in sorted(tmp_path.glob("v*/*.jsonl"))]
+    trained = [str(path) for path in sorted(tmp_path.glob("*ed?"))]
+    own, labelled = [str(tmp_path / "own.jsonl")] * 2, str(tmp_path / "responses.jsonl")
+    arguments = ["cosalign-evaluate", "--verdicts", *verdicts, "--own-scores", *own, "--responses", labelled]
+    arguments += ["--trained", *trained, "--seeds", "0", "1", "--taxonomy", "topics", "--judge", "lexicon"]
+    arguments += ["--scale", "demo", "--settings", str(tmp_path / "metrics.yaml"), "--output", str(tmp_path / "o.json")]
+    assert main(arguments) == 0
+    expected = {"fine-tuning": {"given": 19, "too_long": 1}, "DPO": {"given": 40, "too_long": 4}}
+    assert read_json(tmp_path / "o.json")["too_long"] == expected
 
 
 def test_every_configuration_has_a_line_of_its_own():
