@@ -278,6 +278,9 @@ rule evaluate_cosa:
         verdicts=expand("<out>/{chain}/verdicts/{method}.jsonl", chain=S.cosa.runs(), method=COSA_ADAPTERS),
         own=expand("<out>/{chain}/own/scores.jsonl", chain=S.cosa.runs()),
         responses=sorted({labelled_by(chain) for chain in S.cosa.runs()}),
+        trained=expand(
+            "<out>/models/{chain}/{stage}/manifest.json", chain=S.cosa.runs(), stage=COSA_ADAPTERS["cosalign"]
+        ),
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/cosa.json",
@@ -288,6 +291,7 @@ rule evaluate_cosa:
     params:
         seed=S.seed,
         seeds=[S.seed, *S.cosa.seeds],
+        trained=[f"{S.outdir}/models/{chain}/{stage}" for chain in S.cosa.runs() for stage in COSA_ADAPTERS["cosalign"]],
         scale=S.scale,
         judge=S.cosa.judge,
         taxonomy=S.cosa.taxonomy,
@@ -296,5 +300,7 @@ rule evaluate_cosa:
         r"""
         exec &> >(tee {log:q})
         csrm cosalign-evaluate --verdicts {input.verdicts:q} --own-scores {input.own:q} \
-            --responses {input.responses:q} --seeds {params.seeds} --judge {params.judge} --taxonomy {params.taxonomy} --settings {input.settings:q} --seed {params.seed} --scale {params.scale} --output {output:q}
+            --responses {input.responses:q} --trained {params.trained:q} --seeds {params.seeds} \
+            --judge {params.judge} --taxonomy {params.taxonomy} --settings {input.settings:q} --seed {params.seed} \
+            --scale {params.scale} --output {output:q}
         """

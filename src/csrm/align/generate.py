@@ -44,7 +44,11 @@ def generate(
         sampling: length, temperature and nucleus.
         batch_rows: responses decoded together.
         progress: called with the number of prompts done after each batch.
+
+    Raises:
+        ValueError: if a prompt with its longest response would exceed the positions that the policy knows.
     """
+    _check_lengths(policy.model.config.get_text_config(), prompts, sampling.max_new_tokens)
     width = len(seeds[0]) if seeds else 1
     size = max(1, batch_rows // width)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
@@ -88,6 +92,20 @@ def pick(logits: Any, uniforms: Any, temperature: float, top_p: float, candidate
     if k < logits.shape[-1] and bool(wide.any()):
         tokens[wide] = pick(logits[wide], uniforms[wide], temperature, top_p, logits.shape[-1])
     return tokens
+
+
+def _check_lengths(config: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:
+    """Refuse what does not fit: beyond its positions a policy writes noise, and says nothing about it."""
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    longest = max(map(len, prompts), default=0)
+    if limit is not None and longest + new_tokens > limit:
+        over = sum(len(prompt) + new_tokens > limit for prompt in prompts)
+        raise ValueError(
+            f"a prompt of {longest} tokens and up to {new_tokens} new ones make {longest + new_tokens}, the policy has "
+            f"{limit} positions (max_position_embeddings), which {over} of {len(prompts)} prompts exceed: shorten "
+            "prompts or configurations, show fewer exchanges (cosa.shots), lower max_new_tokens, or take a policy with "
+            "more positions"
+        )
 
 
 def _noise(seeds: Sequence[int], length: int) -> Any:

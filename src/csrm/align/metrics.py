@@ -93,7 +93,7 @@ def columns(rows: Sequence[Valued]) -> tuple[Floats, Floats, list[str]]:
     Raises:
         ValueError: if there is none.
     """
-    valid = [(r.helpfulness or 0.0, float(bool(r.safe)), r.prompt_id) for r in rows if _is_valid(r)]
+    valid = [(r.helpfulness or 0.0, float(bool(r.safe)), r.prompt_id) for r in rows if is_valid(r)]
     if not valid:
         raise ValueError(f"none of {len(rows)} judgements is valid")
     return np.array([v[0] for v in valid], dtype=np.float64), np.array([v[1] for v in valid]), [v[2] for v in valid]
@@ -131,10 +131,11 @@ def _difference(
 
 
 def _valid(rows: Sequence[Judgement]) -> bool:
-    return any(map(_is_valid, rows))
+    return any(map(is_valid, rows))
 
 
-def _is_valid(row: Valued) -> bool:
+def is_valid(row: Valued) -> bool:
+    """Whether the verdict says both compliance and helpfulness."""
     return row.safe is not None and row.helpfulness is not None
 
 

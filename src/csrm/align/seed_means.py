@@ -1,13 +1,14 @@
 """Metrics of policies over seeds of alignment: means with intervals over prompts and seeds, and paired differences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from csrm.align.metrics import TERMS, Term, Valued, columns
+from csrm.align.metrics import TERMS, Term, Valued, columns, is_valid
 from csrm.align.scores import Floats
+from csrm.bench.bootstrap import mean_over_strata
 from csrm.bench.metrics import bounded, prompt_weights
 from csrm.settings import MetricSettings
 
@@ -19,6 +20,7 @@ def over_seeds(
     others: Sequence[Sequence[Valued]] | None,
     settings: MetricSettings,
     seed: int,
+    stratum: Callable[[Any], str] = lambda row: "",
 ) -> dict[str, dict[str, Any]]:
     """Each metric's mean over the seeds, or its mean difference to `others`, with the value of each seed.
 
@@ -31,14 +33,19 @@ def over_seeds(
         others: what is subtracted, with the same seeds (None: nothing).
         settings: resamples and level.
         seed: of the bootstrap.
+        stratum: of a verdict; a metric is the mean over the strata that all runs have of the mean in each.
 
     Raises:
-        ValueError: if `others` has another number of seeds, a run has no valid verdict, or no prompt is in all runs.
+        ValueError: if `others` has another number of seeds, a run has no valid verdict, or no stratum or no prompt is
+            in all runs.
     """
     if others is not None and len(others) != len(runs):
         raise ValueError(f"{len(runs)} seeds of the policy, {len(others)} of the other: give the same seeds")
-    own, base = [columns(rows) for rows in runs], [columns(rows) for rows in others or []]
-    prompts = sorted(set.intersection(*(set(found[2]) for found in (*own, *base))))
+    every = [_by_stratum(rows, stratum) for rows in (*runs, *(others or []))]
+    shared = sorted(set.intersection(*(set(found) for found in every)))
+    kept = [[found[name] for name in shared] for found in every]
+    own, base = kept[: len(runs)], kept[len(runs) :]
+    prompts = sorted(set.intersection(*({prompt for part in parts for prompt in part[2]} for parts in kept)))
     if not prompts:
         raise ValueError("a mean over seeds needs prompts that occur in every run, found none")
     rng = np.random.default_rng(seed)
@@ -49,8 +56,8 @@ def over_seeds(
 
 def _metric(
     term: Term,
-    own: Sequence[Columns],
-    base: Sequence[Columns],
+    own: Sequence[Sequence[Columns]],
+    base: Sequence[Sequence[Columns]],
     prompts: Sequence[str],
     weights: Floats,
     picks: NDArray[np.int64],
@@ -66,14 +73,26 @@ def _metric(
 
 
 def _draw(
-    term: Term, runs: Sequence[Columns], prompts: Sequence[str], weights: Floats, picks: NDArray[np.int64]
+    term: Term, runs: Sequence[Sequence[Columns]], prompts: Sequence[str], weights: Floats, picks: NDArray[np.int64]
 ) -> tuple[Floats, Floats, int]:
     """The metric of each seed (S,), its mean over the seeds that each resample drew (B,), and the responses a seed."""
-    totals = [_by_prompt(term(helpful, safe), clusters, prompts) for helpful, safe, clusters in runs]
-    values = np.array([sums.sum() / counts.sum() for sums, counts in totals])
-    replicates = np.stack([(weights @ sums) / (weights @ counts) for sums, counts in totals], axis=1)
+    totals = [[_by_prompt(term(helpful, safe), clusters, prompts) for helpful, safe, clusters in run] for run in runs]
+    values = np.array(
+        [mean_over_strata((s.sum(keepdims=True), n.sum(keepdims=True)) for s, n in run)[0] for run in totals]
+    )
+    replicates = np.stack([mean_over_strata((weights @ s, weights @ n) for s, n in run) for run in totals], axis=1)
     drawn: Floats = np.take_along_axis(replicates, picks, axis=1).mean(axis=1)
-    return values, drawn, min(int(counts.sum()) for _, counts in totals)
+    return values, drawn, min(int(sum(n.sum() for _, n in run)) for run in totals)
+
+
+def _by_stratum(rows: Sequence[Valued], stratum: Callable[[Any], str]) -> dict[str, Columns]:
+    """Columns of each stratum that has a valid verdict."""
+    columns(rows)  # refuses rows without a valid verdict
+    parts: dict[str, list[Valued]] = {}
+    for row in rows:
+        if is_valid(row):
+            parts.setdefault(stratum(row), []).append(row)
+    return {name: columns(part) for name, part in parts.items()}
 
 
 def _by_prompt(values: Floats, clusters: Sequence[str], prompts: Sequence[str]) -> tuple[Floats, Floats]:

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csrm.files import read_dicts, read_rows, write_json, write_rows
+from csrm.files import read_dicts, read_json, read_rows, write_json, write_rows
 from csrm.provenance import recording
 from csrm.rows import ScoreRow
 from csrm.settings import CosaSettings, MetricSettings, read_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from csrm.cosa.judges import Judge
     from csrm.cosa.schema import Labelled, Verdict
@@ -60,6 +60,7 @@ def register(commands: Any) -> None:
     check.add_argument(
         "--categories", type=int, choices=(4, 7), default=4, help="size of T: 4 as published, 7 as for in-context shots"
     )
+    _add(commands, "cosalign-export", run_export, "--pairs", "--output")
     _add(commands, "cosalign-finetune", run_finetune, *TRAINING)
     prefer = _add(commands, "cosalign-prefer", run_prefer, *TRAINING)
     prefer.add_argument("--tuned", type=Path, required=True, help="adapter of `csrm cosalign-finetune`")
@@ -84,6 +85,9 @@ def register(commands: Any) -> None:
         help="the policy's scores of its own answers, a file a seed",
     )
     evaluate.add_argument("--responses", type=Path, nargs="+", required=True, help="labelled responses of the pairs")
+    evaluate.add_argument(
+        "--trained", type=Path, nargs="+", required=True, help="folders of cosalign-finetune and cosalign-prefer"
+    )
     evaluate.add_argument("--seeds", type=int, nargs="+", required=True, help="seed of each folder and file of scores")
     evaluate.add_argument("--taxonomy", choices=("topics", "cosalign"), required=True, help="recorded in the result")
     evaluate.add_argument("--judge", choices=("lexicon", "llm"), required=True, help="recorded in the result")
@@ -196,6 +200,16 @@ def run_check(options: argparse.Namespace) -> None:
         raise ValueError(f"{len(found)} of {count} rows break CoSAlign's rules, such as {place}: {'; '.join(wrong)}")
 
 
+def run_export(options: argparse.Namespace) -> None:
+    """Write pairs over CoSAlign's harms in CoSAlign-Train's columns, as JSON lines."""
+    from csrm.cosa.export import export_pairs
+    from csrm.cosa.schema import Pair
+
+    with recording([options.output], _inputs(options, "pairs")) as notes:
+        rows, categories = export_pairs(read_rows(options.pairs, Pair))
+        notes.update(rows=write_rows(options.output, rows), categories=categories)
+
+
 def run_finetune(options: argparse.Namespace) -> None:
     """Fine-tune the policy on the chosen responses (a LoRA adapter)."""
     from csrm.cosa.schema import Pair
@@ -277,7 +291,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from csrm.cosa.schema import Labelled
 
     settings = read_slice(options.settings, MetricSettings)
-    inputs = _inputs(options, "verdicts", "own_scores", "responses")
+    inputs = _inputs(options, "verdicts", "own_scores", "responses", "trained")
     with recording([options.output], inputs, settings, options.seed):
         runs = _runs(options)
         groups = evaluate(runs[0], settings, options.seed)
@@ -285,7 +299,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
         head |= {"taxonomy": options.taxonomy, "judge": options.judge, "seeds": options.seeds}
         labels = _labels([row for path in options.responses for row in read_rows(path, Labelled)])
         means = {"over_seeds": evaluate_seeds(runs, settings, options.seed)} if len(runs) > 1 else {}
-        write_json(options.output, {**head, "labels": labels, "groups": groups, **means})
+        cut = {"too_long": _too_long([read_json(folder / "manifest.json") for folder in options.trained])}
+        write_json(options.output, {**head, "labels": labels, **cut, "groups": groups, **means})
 
 
 def _runs(options: argparse.Namespace) -> "list[dict[str, list[Verdict]]]":
@@ -316,6 +331,17 @@ def _labels(rows: "Sequence[Labelled]") -> dict[str, int]:
         "addressed": sum(row.addressed or 0 for row in rows),
         "touching": sum(bool(row.found) for row in rows),
     }
+
+
+def _too_long(manifests: "Sequence[Mapping[str, Any]]") -> dict[str, dict[str, int]]:
+    """Of each training, over all seeds, what it was given, and what of it was left out over the length limit."""
+    names = {"fine-tuning": ("prompts", "too_long"), "DPO": ("pairs", "pairs_too_long")}
+    found: dict[str, dict[str, int]] = {}
+    for stage, (used, left_out) in names.items():
+        notes = [manifest["notes"] for manifest in manifests if left_out in manifest["notes"]]
+        dropped = sum(note[left_out] for note in notes)
+        found[stage] = {"given": sum(note[used] for note in notes) + dropped, "too_long": dropped}
+    return found
 
 
 def _judge(options: argparse.Namespace, taxonomy: "Taxonomy") -> "Judge":

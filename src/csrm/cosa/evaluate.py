@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from csrm.align.metrics import TERMS, bounds
+from csrm.align.metrics import TERMS, bounds, is_valid
 from csrm.align.seed_means import over_seeds
 from csrm.bench.bootstrap import Interval, bootstrap_difference, bootstrap_mean
 from csrm.configs.safety_config import Category
@@ -105,7 +105,11 @@ def anchors(rows: Sequence[Verdict]) -> dict[str, list[Verdict]]:
 
 
 def evaluate(verdicts: Mapping[str, Sequence[Verdict]], settings: MetricSettings, seed: int) -> dict[str, Any]:
-    """Each method's metrics on seen and unseen configurations, and its difference to `ica` on the same prompts."""
+    """Each method's metrics on seen and unseen configurations, and its difference to `ica` on the same prompts.
+
+    A metric is the mean over configurations of the mean over a configuration's answers, as CoSA has it; that
+    differs from the mean over answers where invalid verdicts leave some configurations fewer of them.
+    """
     groups: dict[str, Any] = {}
     for group in ("seen", "unseen"):
         parts = {name: [v for v in rows if v.group == group] for name, rows in verdicts.items()}
@@ -128,8 +132,8 @@ def evaluate_seeds(
         for name in METHODS:
             if name not in ANCHORS:
                 own = [part[name] for part in parts]
-                found = {"metrics": over_seeds(own, None, settings, seed)}
-                found["minus_ica"] = over_seeds(own, reference, settings, seed)
+                found = {"metrics": over_seeds(own, None, settings, seed, _config)}
+                found["minus_ica"] = over_seeds(own, reference, settings, seed, _config)
                 groups[group][name] = {k: {m: values[m] for m in REPORTED} for k, values in found.items()}
     return groups
 
@@ -146,13 +150,27 @@ def _summary(
         "minus_ica": differences,
         "by_config": {name: value._asdict() for name, value in by_config.items()},
         "invalid": len(rows) - len(kept),
-        "cosa_score_bounds": bounds(_terms(kept, "cosa_score"), len(rows) - len(kept)),
+        "cosa_score_bounds": _bounds(rows),
         "filtered": sum(v.filtered for v in rows),
     }
 
 
+def _bounds(rows: Sequence[Verdict]) -> list[float]:
+    """The score if every invalid verdict were -1, and if every one were +1."""
+    found = []
+    for name in sorted({_config(v) for v in rows}):
+        part = [v for v in rows if _config(v) == name]
+        kept = [v for v in part if is_valid(v)]
+        found.append(bounds(_terms(kept, "cosa_score"), len(part) - len(kept)))
+    return [float(bound) for bound in np.mean(found, axis=0)]
+
+
+def _config(verdict: Verdict) -> str:
+    return verdict.config_id
+
+
 def _valid(rows: Sequence[Verdict]) -> list[Verdict]:
-    kept = [v for v in rows if v.safe is not None and v.helpfulness is not None]
+    kept = [v for v in rows if is_valid(v)]
     if not kept:
         raise ValueError(f"none of {len(rows)} verdicts is valid")
     return kept
@@ -165,7 +183,8 @@ def _terms(rows: Sequence[Verdict], name: str) -> Any:
 
 def _mean(rows: Sequence[Verdict], name: str, settings: MetricSettings, seed: int) -> Interval:
     clusters, rng = [v.prompt_id for v in rows], np.random.default_rng(seed)
-    return bootstrap_mean(_terms(rows, name), clusters, settings.bootstrap, settings.level, rng, name in SHARES)
+    terms, configs = _terms(rows, name), [_config(v) for v in rows]
+    return bootstrap_mean(terms, clusters, settings.bootstrap, settings.level, rng, name in SHARES, configs)
 
 
 def _difference(
@@ -174,4 +193,5 @@ def _difference(
     before, after = [v.prompt_id for v in reference], [v.prompt_id for v in rows]
     rng = np.random.default_rng(seed)
     terms = _terms(reference, name), _terms(rows, name)
-    return bootstrap_difference(terms[0], before, terms[1], after, settings.bootstrap, settings.level, rng)
+    configs = [_config(v) for v in reference], [_config(v) for v in rows]
+    return bootstrap_difference(terms[0], before, terms[1], after, settings.bootstrap, settings.level, rng, *configs)

@@ -6,7 +6,7 @@ encodings of category sets live in `csrm.cosa.codecs`.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple, get_args
@@ -107,18 +107,6 @@ def pair_groups(groups: Sequence[Response], allowed: Iterable[str], seen: Harms 
         else:
             pairs.append((i, j) if errors[i] < errors[j] else (j, i))
     return Pairing(pairs, ties, violations)
-
-
-def preference_pairs(
-    responses: Mapping[Response, Sequence[str]],
-    allowed: Iterable[str],
-    rng: random.Random,
-    seen: Harms = SEEN,
-) -> list[tuple[str, str]]:
-    """(chosen, rejected) texts: one response drawn uniformly from each group of every pair."""
-    groups = list(responses)
-    pairing = pair_groups(groups, allowed, seen)
-    return [(rng.choice(responses[groups[c]]), rng.choice(responses[groups[r]])) for c, r in pairing.pairs]
 
 
 def sample_config(mode: Mode, prompt: Harms, rng: random.Random, seen: Harms = SEEN) -> tuple[str, ...]:

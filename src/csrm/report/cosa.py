@@ -16,11 +16,12 @@ NOTE = (
     "`cascade-oracle`: answers of `ica` withheld where the policy itself or the evaluating judge calls them violating; "
     "`sft`: fine-tuned on chosen responses; `cosalign`: then DPO; `refusal-only` and `comply-always`: constant "
     "policies, of h = 0 and always safe, and of h = 1 and safe where all labels of the prompt are allowed. "
-    "CoSA-Score is mean(h s), s = ±1; the other metrics are shares. Answers without a valid verdict are left out; "
-    "where there are any, the line of the score counts them, with the bounds that they leave. `labelled responses`: "
-    "what pairs are made of, and the "
-    "share without a valid label. Intervals are percentile bootstraps clustered by prompt; those of means over seeds "
-    "are over prompts and seeds."
+    "CoSA-Score is mean(h s), s = ±1, shown for each configuration too, named by what it allows; the other metrics are "
+    "shares. A number over configurations is the mean over them of the means over each one's answers. Those without a "
+    "valid verdict are left out; where there are any, the line of the score counts them, with the bounds that they "
+    "leave. `labelled responses`: what pairs are made of, and the share without a valid label; `examples of`: the "
+    "share that a training leaves out as longer than its limit. Intervals are percentile bootstraps clustered by "
+    "prompt; those of means over seeds are over prompts and seeds."
 )
 ROWS = {
     "ica": "Llama-3.1-8B: Inst+ICA",
@@ -49,6 +50,7 @@ def cosa_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
 
 def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
     yield _labels(document)
+    yield from _too_long(document)
     for group, methods in document["groups"].items():
         for method, found in methods.items():
             for metric, value in found["metrics"].items():
@@ -56,6 +58,8 @@ def _cells(document: Mapping[str, Any]) -> Iterator[Cell]:
                 yield _bounded(cell, found) if metric == "cosa_score" and found["invalid"] else cell
             if method != "ica":
                 yield _cell(document, group, f"{method} minus ica", "cosa_score", found["minus_ica"]["cosa_score"])
+            for config, value in found["by_config"].items():
+                yield _cell(document, group, method, "cosa_score", value, config)
     for group, methods in document.get("over_seeds", {}).items():
         for method, found in methods.items():
             for metric, value in found["metrics"].items():
@@ -73,6 +77,16 @@ def _labels(document: Mapping[str, Any]) -> Cell:
     return _cell(document, "training", "labelled responses", "invalid", found)._replace(reason=told)
 
 
+def _too_long(document: Mapping[str, Any]) -> Iterator[Cell]:
+    """The shares of training examples that are left out over the length limit."""
+    none = {"low": None, "high": None, "n_prompts": None}
+    for stage, unit in (("fine-tuning", "prompts with a chosen response"), ("DPO", "pairs")):
+        counts = document["too_long"][stage]
+        found = {"value": counts["too_long"] / counts["given"], "n": counts["given"], **none}
+        told = f"{counts['too_long']} of {counts['given']} {unit} exceed max_length and are left out whole"
+        yield _cell(document, "training", f"examples of {stage}", "too_long", found)._replace(reason=told)
+
+
 def _mean(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
     """A mean over seeds, with the value of each seed and their standard deviation as the reason."""
     seeds = document["seeds"]
@@ -87,13 +101,18 @@ def _bounded(cell: Cell, found: Mapping[str, Any]) -> Cell:
     return cell._replace(reason=f"{cell.reason}; {told}")
 
 
-def _cell(document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any]) -> Cell:
-    fact = lookup("Table 3", ROWS.get(method, ""), f"CoSAlign-Test {group}", PRINTED.get(metric, ""), PAPER)
+def _cell(
+    document: Mapping[str, Any], group: str, method: str, metric: str, found: Mapping[str, Any], config: str = ""
+) -> Cell:
+    """One number, over the configurations of a group or of one of them; the paper prints the former alone."""
+    measured_on = config or f"CoSAlign-Test {group}"
+    fact = lookup("Table 3", ROWS.get(method, ""), measured_on, PRINTED.get(metric, ""), PAPER)
     printed = fact.share if fact else None
+    configs = f"configuration {config}" if config else "configurations"
     return Cell(
         table="cosa",
         model=method,
-        benchmark=f"{BENCHMARKS[document['taxonomy']]}, {group} configurations",
+        benchmark=f"{BENCHMARKS[document['taxonomy']]}, {group} {configs}",
         stand_in_for="CoSAlign-Test" if document["taxonomy"] == "topics" else "",
         metric=metric,
         positive_class="",

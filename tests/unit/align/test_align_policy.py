@@ -67,6 +67,14 @@ def test_responses_stop_at_the_end_token(policy: Policy) -> None:
     assert all(len(g.tokens) == 40 for g in everything if not g.finished)
 
 
+def test_prompts_that_leave_no_room_for_the_response_are_refused(policy: Policy) -> None:
+    fitting, longer = [5] * 506, [5] * 507  # of 512 positions
+    assert generate(policy, [fitting], [[0]], Sampling(6, 1.0, 1.0))
+    told = r"507 tokens and up to 6 new ones make 513, the policy has 512 positions .* 1 of 2 prompts exceed: shorten"
+    with pytest.raises(ValueError, match=told):
+        generate(policy, [fitting, longer], [[0], [0]], Sampling(6, 1.0, 1.0))
+
+
 def test_greedy_limit_equals_a_full_forward(policy: Policy) -> None:
     import torch
 

@@ -102,6 +102,24 @@ def test_every_pair_keeps_the_rules(data):
         )
 
 
+def test_every_pair_of_groups_gives_one_response_of_each():
+    taxonomy = Taxonomy(load_topics(), CosaSettings(modes=["exact_match"]))
+    groups = [([], 0), ([], 1), (["pets"], 1), (["pets", "travel"], 1), (["sports"], 1), (["pets"], 0)]
+    rows = [labelled(f"{i}{copy}", ["pets"], *group) for i, group in enumerate(groups) for copy in "ab"]
+    made = make_pairs(rows, taxonomy, 0)
+    assert made == make_pairs(rows, taxonomy, 0)
+    assert (made.counts["pairs"], made.counts["ties"], made.counts["violating"]) == (14, 0, 1)
+    sides = [(pair.chosen, pair.rejected) for pair in made.pairs]
+    assert len({(chosen[:-1], rejected[:-1]) for chosen, rejected in sides}) == 14
+    drawn = {
+        text
+        for seed in range(5)
+        for pair in make_pairs(rows, taxonomy, seed).pairs
+        for text in (pair.chosen, pair.rejected)
+    }
+    assert drawn == {row.response for row in rows}
+
+
 def test_prompts_outside_the_configurable_set_are_skipped_and_counted():
     rows = [labelled(0, ["sports"], ["sports"], 1), labelled(1, ["sports"], [], 1)]
     made = make_pairs(rows, TAXONOMY, 0)

@@ -1,9 +1,12 @@
 """CoSAlign: golden error scores, golden pair counts, codecs and configuration modes."""
 
 import random
-from itertools import combinations
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations, permutations, product
 
 import pytest
+from scipy.stats import chisquare
 
 from csrm.cosa.codecs import INVALID, NAMES, decode_group, decode_set, encode_group, encode_set
 from csrm.cosa.synthesis import (
@@ -15,7 +18,6 @@ from csrm.cosa.synthesis import (
     draw_configs,
     error_tenths,
     pair_groups,
-    preference_pairs,
     sample_config,
 )
 
@@ -77,13 +79,6 @@ def test_pairing_matches_the_golden_counts(allowed: str, counts: tuple[int, int,
         assert scores[0] < min(scores[1], 30)
 
 
-def test_preference_pairs_draw_one_response_of_each_group() -> None:
-    texts = {group: [f"{i}a", f"{i}b"] for i, group in enumerate(GROUPS)}
-    pairs = preference_pairs(texts, harms("V"), random.Random(0))
-    assert len(pairs) == 14
-    assert pairs == preference_pairs(texts, harms("V"), random.Random(0))
-
-
 def test_codecs_round_trip_for_every_label_and_pair() -> None:
     sets = [frozenset(c) for size in (0, 1, 2) for c in combinations(Harm, size)]
     for found in sets:
@@ -122,6 +117,31 @@ def test_modes_keep_their_promises(letters: str) -> None:
         assert sample_config("safe", risk, rng) == ()
         allowed = set(sample_config("not_superset", risk, rng))
         assert allowed == set() if not risk else not risk <= allowed
+
+
+def evenly(drawn: Sequence[object], expected: Sequence[object]) -> None:
+    """Every expected outcome, and no other, is drawn about equally often."""
+    counts = Counter(drawn)
+    assert set(counts) == set(expected)
+    assert len(expected) < 2 or chisquare([counts[outcome] for outcome in expected]).pvalue > 1e-3, counts
+
+
+@pytest.mark.parametrize("letters", ["", "V", "VP", "VPF"])
+def test_sizes_are_uniform_and_labels_and_orders_equally_likely(letters: str) -> None:
+    rng, risk = random.Random(2), harms(letters)
+    absent = sorted(SEEN - risk)
+    added = [sample_config("superset", risk, rng) for _ in range(4000)]
+    sizes = range(len(absent) + 1)
+    evenly([len(drawn) - len(risk) for drawn in added], sizes)
+    evenly([label for drawn in added for label in drawn if label not in risk], absent)
+    evenly([drawn for drawn in added if len(drawn) == len(risk)], [*permutations(sorted(risk))])
+    evenly([drawn for drawn in added if len(drawn) == len(SEEN)], [*permutations(sorted(SEEN))])
+    evenly([sample_config("exact_match", risk, rng) for _ in range(4000)], [*permutations(sorted(risk))])
+    mixed = [sample_config("not_superset", risk, rng) for _ in range(4000 if risk else 0)]
+    evenly([(len(risk & {*drawn}), len({*drawn} - risk)) for drawn in mixed], [*product(range(len(risk)), sizes)])
+    evenly([label for drawn in mixed for label in drawn if label in risk], sorted(risk) * (len(risk) > 1))
+    pairs = [tuple(drawn) for drawn in mixed if len(drawn) == len({*drawn} - risk) == 2]
+    evenly(pairs, [*permutations(absent, 2)] if risk else [])
 
 
 def test_empty_configurations_are_deduplicated_on_request() -> None:

@@ -12,16 +12,20 @@ from csrm.align import dpo
 from csrm.align.adapter import lora
 from csrm.align.policy import load_policy, load_tokenizer
 from csrm.augment.encoder import load_encoder
+from csrm.bench.bootstrap import bootstrap_mean
+from csrm.cli import main
 from csrm.configs.topics import load_topics
 from csrm.cosa import train
-from csrm.cosa.evaluate import METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
+from csrm.cosa.evaluate import GENERATED, METHODS, evaluate, evaluate_seeds, judge, methods, self_items, withhold
 from csrm.cosa.judges import RuleJudge
 from csrm.cosa.schema import Answer, Pair, Verdict
 from csrm.cosa.topics import Taxonomy
 from csrm.cosa.train import fine_tune, prefer, targets, tokenise
+from csrm.files import read_json, write_json, write_rows
 from csrm.report.cosa import cosa_table
 from csrm.rows import Message
 from csrm.settings import CosaSettings, MetricSettings, load
+from csrm.settings.base import write_slice
 
 SETTINGS = CosaSettings(sft_steps=2, steps=2, batch_pairs=2, lora_rank=2, warmup_steps=0, learning_rate=1e-2)
 TAXONOMY = Taxonomy(load_topics(), CosaSettings())
@@ -145,10 +149,68 @@ def test_the_score_is_the_mean_over_configurations_and_invalid_verdicts_are_coun
     assert better["low"] > 0 and better["value"] == pytest.approx(0.75 - expected)
 
 
+def scored(values, invalid=()):
+    """Verdicts on prompts p0, p1, ... under configurations a and b; `values` are (h s of a, h s of b) of each."""
+    return [
+        Verdict(
+            **{"id": f"{config}{n}", "prompt_id": f"p{n}", "config_id": config, "group": group, "situation": "partial"},
+            **{"safe": None if f"{config}{n}" in invalid else value > 0, "helpfulness": abs(value)},
+        )
+        for group in ("seen", "unseen")
+        for n, both in enumerate(values)
+        for config, value in zip("ab", both, strict=True)
+    ]
+
+
+PLAIN = [(1.0, -0.5), (0.5, 0.25), (1.0, -1.0), (0.25, -0.75)]
+BETTER = [(1.0, 0.5), (0.5, 0.75), (1.0, 0.5), (0.75, 0.25)]
+
+
+def test_configurations_weigh_the_same_where_an_answer_of_one_has_no_verdict():
+    run = {name: scored(PLAIN) for name in ("ica", "ica-5shot", "sft")} | {"cosalign": scored(BETTER, {"b3"})}
+    runs = [methods(run, own=set())] * 2
+    found = evaluate(runs[0], MetricSettings(bootstrap=400), 0)["seen"]["cosalign"]
+    a, b = (1 + 0.5 + 1 + 0.75) / 4, (0.5 + 0.75 + 0.5) / 3
+    score, minus = found["metrics"]["cosa_score"], found["minus_ica"]["cosa_score"]
+    assert score["value"] == pytest.approx((a + b) / 2) and score["n"] == 7
+    assert score["value"] != pytest.approx((4 * a + 3 * b) / 7)
+    assert minus["value"] == pytest.approx((a + b) / 2 - np.mean(PLAIN))
+    assert found["metrics"]["helpfulness"]["value"] == pytest.approx((a + b) / 2)
+    assert found["cosa_score_bounds"] == pytest.approx([(a + (3 * b - 1) / 4) / 2, (a + (3 * b + 1) / 4) / 2])
+    over = evaluate_seeds(runs, MetricSettings(bootstrap=400), 0)["seen"]["cosalign"]
+    assert over["metrics"]["cosa_score"]["by_seed"] == pytest.approx([score["value"]] * 2)
+    assert over["minus_ica"]["cosa_score"]["value"] == pytest.approx(minus["value"])
+
+
+def test_resamples_are_means_over_configurations_too():
+    """Answers of one score in each configuration: no resample moves the mean, whatever prompts it draws."""
+    invalid = {f"b{n}" for n in range(6)}
+    run = {name: scored([(1.0, -0.5)] * 12, invalid) for name in ("ica", "ica-5shot", "sft", "cosalign")}
+    runs = [methods(run, own=set())] * 2
+    for found in (evaluate(runs[0], MetricSettings(), 0), evaluate_seeds(runs, MetricSettings(), 0)):
+        score = found["seen"]["sft"]["metrics"]["cosa_score"]
+        assert score["value"] == 0.25 and score["low"] is None and score["high"] is None
+    plain = {**run, "ica": scored([(0.5, -1.0)] * 12, {f"a{n}" for n in range(6)})}
+    minus = evaluate(methods(plain, own=set()), MetricSettings(), 0)["seen"]["sft"]["minus_ica"]["cosa_score"]
+    assert minus["value"] == 0.5 and minus["low"] is None
+
+
+def test_equal_counts_give_the_mean_over_answers_and_its_interval():
+    rows = [v for v in scored(PLAIN) if v.group == "seen"]
+    values, prompts = [v.helpfulness for v in rows], [v.prompt_id for v in rows]
+    draws = {"resamples": 200, "level": 0.9}
+    strata = [v.config_id for v in rows]
+    own, plain = (
+        bootstrap_mean(values, prompts, **draws, rng=np.random.default_rng(0), strata=s) for s in (strata, None)
+    )
+    assert own == pytest.approx(plain)
+
+
 def document(groups, **changes):
     labels = {"responses": 8, "invalid": 2, "addressed": 5, "touching": 4}
     head = {"kind": "cosa", "scale": "demo", "seed": 0, "judge": "lexicon", "taxonomy": "topics", "seeds": [0]}
-    return {**head, "labels": labels, "groups": groups, **changes}
+    cut = {"fine-tuning": {"given": 4, "too_long": 0}, "DPO": {"given": 8, "too_long": 1}}
+    return {**head, "labels": labels, "too_long": cut, "groups": groups, **changes}
 
 
 def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
@@ -156,8 +218,9 @@ def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
     rows["sft"][0] = rows["sft"][0].model_copy(update={"helpfulness": None})
     groups = evaluate(methods(rows, own=set()), MetricSettings(bootstrap=40), 0)
     low, high = groups["seen"]["sft"]["cosa_score_bounds"]
-    value = groups["seen"]["sft"]["metrics"]["cosa_score"]["value"]
-    assert (low, high) == (pytest.approx((11 * value - 1) / 12), pytest.approx((11 * value + 1) / 12))
+    first, second = (part["value"] for part in groups["seen"]["sft"]["by_config"].values())
+    assert low == pytest.approx(((5 * first - 1) / 6 + second) / 2)
+    assert high == pytest.approx(((5 * first + 1) / 6 + second) / 2)
     cells = list(csv.DictReader(cosa_table([document(groups, judge="llm")])[0].splitlines()))
     scores = {cell["model"]: cell for cell in cells if cell["metric"] == "cosa_score" and "seen" in cell["benchmark"]}
     assert scores["sft"]["protocol"] == "language model as judge"
@@ -165,6 +228,55 @@ def test_the_table_tells_the_judge_and_what_its_invalid_verdicts_leave_open():
     assert f"1 without a verdict: between {low:.3f} and {high:.3f}" in told
     (labels,) = [cell for cell in cells if cell["model"] == "labelled responses"]
     assert float(labels["measured"]) == 0.25 and labels["reason"] == "5 address their prompt, 4 have a label"
+
+
+def test_the_table_tells_what_trainings_leave_out_as_too_long():
+    groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
+    cells = list(csv.DictReader(cosa_table([document(groups)])[0].splitlines()))
+    lines = {cell["model"]: cell for cell in cells if cell["metric"] == "too_long"}
+    assert [*lines] == ["examples of fine-tuning", "examples of DPO"]
+    assert float(lines["examples of DPO"]["measured"]) == 0.125 and lines["examples of DPO"]["n"] == "8"
+    assert lines["examples of fine-tuning"]["reason"].startswith("0 of 4 prompts with a chosen response exceed")
+
+
+def test_the_evaluation_sums_what_trainings_left_out(tmp_path):
+    chains = [{name: rows for name, rows in made().items() if name in GENERATED}] * 2
+    for number, rows in enumerate(chains):
+        for name, values in rows.items():
+            write_rows(tmp_path / f"v{number}" / f"{name}.jsonl", (row.model_dump() for row in values))
+        for stage, notes in (
+            ("finetuned", {"prompts": 9, "too_long": number}),
+            ("preferred", {"pairs": 18, "pairs_too_long": 2}),
+        ):
+            write_json(tmp_path / f"{stage}{number}" / "manifest.json", {"notes": notes})
+    write_rows(tmp_path / "own.jsonl", [])
+    write_rows(tmp_path / "responses.jsonl", [])
+    write_slice(tmp_path / "metrics.yaml", MetricSettings(bootstrap=40))
+    verdicts = [str(path) for path in sorted(tmp_path.glob("v*/*.jsonl"))]
+    trained = [str(path) for path in sorted(tmp_path.glob("*ed?"))]
+    own, labelled = [str(tmp_path / "own.jsonl")] * 2, str(tmp_path / "responses.jsonl")
+    arguments = ["cosalign-evaluate", "--verdicts", *verdicts, "--own-scores", *own, "--responses", labelled]
+    arguments += ["--trained", *trained, "--seeds", "0", "1", "--taxonomy", "topics", "--judge", "lexicon"]
+    arguments += ["--scale", "demo", "--settings", str(tmp_path / "metrics.yaml"), "--output", str(tmp_path / "o.json")]
+    assert main(arguments) == 0
+    expected = {"fine-tuning": {"given": 19, "too_long": 1}, "DPO": {"given": 40, "too_long": 4}}
+    assert read_json(tmp_path / "o.json")["too_long"] == expected
+
+
+def test_every_configuration_has_a_line_of_its_own():
+    groups = evaluate(methods(made(), own=set()), MetricSettings(bootstrap=40), 0)
+    cells = list(csv.DictReader(cosa_table([document(groups)])[0].splitlines()))
+    for name in METHODS:
+        lines = [cell for cell in cells if cell["model"] == name and "configuration c" in cell["benchmark"]]
+        assert {(cell["benchmark"], cell["metric"]) for cell in lines} == {
+            (f"topics, {group} configuration {config}", "cosa_score")
+            for group in ("seen", "unseen")
+            for config in ("c0", "c1")
+        }
+        assert len(lines) == 4 and not any(cell["published"] or cell["printed_in"] for cell in lines)
+        for line, config in zip(lines[:2], ("c0", "c1"), strict=True):
+            assert float(line["measured"]) == groups["seen"][name]["by_config"][config]["value"]
+            assert line["n"] == "6"
 
 
 def test_constant_policies_are_anchors_of_the_table():
