@@ -231,7 +231,7 @@ rule train_policy_online:
 
 
 rule judge_responses:
-    """Compliance by lexicon, helpfulness by `helpfulness.judge`: no reward model that was optimised takes part."""
+    """Compliance by `align.judge`, helpfulness by `helpfulness.judge`: no reward model that was optimised takes part."""
     input:
         generations="<out>/align/{config_id}/{generated}.jsonl",
         config=safety_config,

@@ -16,7 +16,7 @@ from csrm.configs.safety_config import SafetyConfig
 from csrm.cosa.synthesis import NAMED
 from csrm.data.tables import load_datasets, load_models
 from csrm.settings import Settings, TrainSettings
-from csrm.settings.helpfulness import PROXY, TRAINED
+from csrm.settings.helpfulness import PROXY, RATED, TRAINED
 
 CONFIGS = Path(__file__).parent / "configs"
 TOPIC = re.compile(r"^  - family: (\w+)$", re.MULTILINE)  # as `topics.yaml` writes a family
@@ -57,7 +57,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.policy", [align.policy], backbones),
         ("helpfulness.backbone", [settings.helpfulness.backbone], backbones),
         ("helpfulness.reward", [settings.helpfulness.reward], helpers),
-        ("helpfulness.judge", [settings.helpfulness.judge], helpers),
+        ("helpfulness.judge", [settings.helpfulness.judge], [*helpers, RATED]),
         ("helpfulness.data", settings.helpfulness.data, helpful),
         ("cosa.policy", [cosa.policy], backbones),
         ("cosa.seen, cosa.unseen", [*cosa.seen, *cosa.unseen], _topics() if cosa.taxonomy == "topics" else NAMED),

@@ -146,6 +146,13 @@ def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tm
     assert "align/no-alcohol/prompts/test.jsonl" in commands["helpfulness-pairs"].partition("--exclude")[2]
 
 
+def test_the_paper_scale_is_judged_by_its_language_model(copy: Path) -> None:
+    target = "results/paper/tables/table5.md"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", "scale=paper")
+    commands = dict(re.findall(r"csrm ([\w-]+)((?:.*\\\n)*.*)", printed))
+    assert "--rated" in commands["judge"] and "--encoder" not in commands["judge"], "H is the rating, not the proxy"
+
+
 def test_helpfulness_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", "scale=small")
     assert "helpfulness data xstest-completions are left out" in printed and planned(printed)["train_helpfulness"] == 1

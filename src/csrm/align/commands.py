@@ -79,6 +79,7 @@ def register(commands: Any) -> None:
     for parser in (prefer, online, judge):
         add_choice(parser)
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
+    judge.add_argument("--rated", action="store_true", help="H is the 0-5 rating of the settings' language model")
 
 
 def run_prompts(options: argparse.Namespace) -> None:
@@ -239,18 +240,37 @@ def run_train_online(options: argparse.Namespace) -> None:
 
 
 def run_judge(options: argparse.Namespace) -> None:
-    """Judge compliance by lexicon or language model, and helpfulness by H."""
-    from csrm.align.judge import judge_samples
+    """Judge compliance by lexicon or language model, and helpfulness by H or the language model's rating."""
+    from csrm.align.judge import LLMJudge, Rating, invalid_counts, judge_samples
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
-    inputs = {**_existing(options, "generations", "safety_config"), **chosen_inputs(options)}
+    helper = {} if _is_rated(options, settings) else chosen_inputs(options)
+    inputs = {**_existing(options, "generations", "safety_config"), **helper}
     used = settings.model_dump(mode="json", include={"judge", "llm"})
     with recording([options.output], inputs, used) as notes:
         judge = _judge(options, config, settings)
-        rows = judge_samples(_samples(options.generations), judge, chosen(options))
+        helpful = Rating(judge) if options.rated and isinstance(judge, LLMJudge) else chosen(options)
+        rows = judge_samples(_samples(options.generations), judge, helpful)
         write_rows(options.output, (r.model_dump() for r in rows))
-        notes.update(judge=settings.judge, rows=len(rows), **judge.notes())
-        notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
+        notes.update(judge=settings.judge, rated=options.rated, rows=len(rows), **judge.notes())
+        notes.update(invalid_counts(rows), refused=sum(r.refused for r in rows))
+
+
+def _is_rated(options: argparse.Namespace, settings: AlignSettings) -> bool:
+    """Whether H is the language model's rating.
+
+    Raises:
+        ValueError: if it is, and another H is named too, or no language model judges.
+    """
+    if not options.rated:
+        return False
+    if options.encoder or options.helpfulness or options.helpfulness_map:
+        raise ValueError("--rated names the rating as H: leave out --encoder, --helpfulness and --helpfulness-map")
+    if settings.judge != "llm":
+        raise ValueError(
+            f"--rated needs align.judge llm in --settings, got {settings.judge!r}: name align.llm.model too"
+        )
+    return True
 
 
 def _judge(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings) -> "LexiconJudge | LLMJudge":
