@@ -151,6 +151,11 @@ def test_the_paper_scale_is_judged_by_its_language_model(copy: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", "scale=paper")
     commands = dict(re.findall(r"csrm ([\w-]+)((?:.*\\\n)*.*)", printed))
     assert "--rated" in commands["judge"] and "--encoder" not in commands["judge"], "H is the rating, not the proxy"
+    printed = snakemake(
+        copy, "--dry-run", "--printshellcmds", "results/paper/tables/judge.md", "--config", "scale=paper"
+    )
+    measured = printed.partition("csrm evaluate-judge")[2].partition("--output")[0]
+    assert "--align-settings results/paper/config/align.yaml" in measured and "--encoder" not in measured
 
 
 def test_helpfulness_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path) -> None:

@@ -1,11 +1,12 @@
 """Commands of the alignment stage; each reads files, calls one pure function and writes files with a manifest."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from csrm.align.helpfulness_commands import add_choice, chosen, chosen_inputs
-from csrm.configs.safety_config import SafetyConfig
+from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.files import read_rows, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
@@ -274,15 +275,27 @@ def _is_rated(options: argparse.Namespace, settings: AlignSettings) -> bool:
 
 
 def _judge(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings) -> "LexiconJudge | LLMJudge":
-    from csrm.align.judge import LexiconJudge, LLMJudge
+    from csrm.align.judge import LexiconJudge
     from csrm.configs.topics import load_topics
 
     if settings.judge == "lexicon":
         return LexiconJudge(config, load_topics().families)
+    return language_model_judge(settings, config.categories, options.llm_cache)
+
+
+def language_model_judge(settings: AlignSettings, categories: Sequence[Category], cache: Path | None) -> "LLMJudge":
+    """The judge that `align.judge: llm` names, of these categories; `cache` None: the user's.
+
+    Raises:
+        ValueError: if the settings name no language model as the judge.
+    """
+    from csrm.align.judge import LLMJudge
     from csrm.augment.llm import open_llm
 
+    if settings.judge != "llm":
+        raise ValueError(f"align.judge is {settings.judge!r}: a rating needs `llm`, with its model in align.llm.model")
     plain = settings.llm.model_copy(update={"structured": False})  # verdicts are tags, not JSON
-    return LLMJudge(open_llm(plain, None, options.llm_cache).answer, config.categories, settings.llm.retries)
+    return LLMJudge(open_llm(plain, None, cache).answer, categories, settings.llm.retries)
 
 
 def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:

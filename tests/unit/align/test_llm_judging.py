@@ -81,14 +81,21 @@ def test_the_rating_of_the_language_model_is_the_helpfulness(chat_endpoint: dict
     assert counted == {"invalid": 1, "invalid_safe": 0, "invalid_helpfulness": 1, "invalid_on_topic": 4}
 
 
-def test_a_rating_needs_a_language_model_and_no_other_helpfulness(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("further", "message"),
+    [
+        ([], "--rated needs align.judge llm in --settings, got 'lexicon': name align.llm.model too"),
+        (["--encoder", "hash"], "--rated names the rating as H: leave out --encoder"),
+    ],
+)
+def test_a_rating_needs_a_language_model_and_no_other_helpfulness(
+    further: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_slice(tmp_path / "align.yaml", AlignSettings())
     config = SafetyConfig(name="any", categories=(Category(name="Rudeness"),))
     (tmp_path / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
     write_rows(tmp_path / "samples.jsonl", [])
     line = ["judge", "--generations", f"{tmp_path}/samples.jsonl", "--safety-config", f"{tmp_path}/config.json"]
     line += ["--settings", f"{tmp_path}/align.yaml", "--output", f"{tmp_path}/judged.jsonl", "--rated"]
-    with pytest.raises(ValueError, match=r"--rated needs align\.judge llm in --settings, got 'lexicon'"):
-        main(line)
-    with pytest.raises(ValueError, match="leave out --encoder"):
-        main([*line, "--encoder", "hash"])
+    assert main([*line, *further]) != 0
+    assert message in capsys.readouterr().err and not (tmp_path / "judged.jsonl").exists()
