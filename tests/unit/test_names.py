@@ -133,6 +133,16 @@ def test_the_judges_rating_judges_helpfulness_and_rewards_none() -> None:
         check({"helpfulness": {"judge": "llm"}})
 
 
+def test_test_prompts_of_scenarios_are_for_their_configurations() -> None:
+    asked = {"configs": ["cosapien-film-production"], "tested": [], "prompts": "generated", "judge": "llm"}
+    asked |= {"llm": {"model": "m"}, "test_data": "cosapien-prompts"}
+    check({"align": asked})
+    with pytest.raises(ValueError, match=r"name \['no-pets'\], of which cosapien-prompts has no prompts: choose among"):
+        check({"align": {**asked, "tested": ["no-pets"]}})
+    with pytest.raises(ValueError, match=r"align.test_data \['cosalign-test'\] are unknown: .* cosapien-prompts"):
+        check({"align": {**asked, "test_data": "cosalign-test"}})
+
+
 def test_guards_can_reward_a_policy() -> None:
     check({"align": {"rewards": ["csrm", "llamaguard-3-8b", "minilm-lr-no-config"]}})
     with pytest.raises(ValueError, match=r"align.rewards \['llamaguard'\] are unknown: .*llamaguard-3-8b"):

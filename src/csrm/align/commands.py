@@ -1,6 +1,7 @@
 """Commands of the alignment stage; each reads files, calls one pure function and writes files with a manifest."""
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,7 +15,7 @@ from csrm.settings import AlignSettings, PairAlgorithm, SamplingSettings, read_s
 
 if TYPE_CHECKING:
     from csrm.align.judge import LexiconJudge, LLMJudge
-    from csrm.align.prompts import Pool
+    from csrm.align.prompts import Pool, Split
     from csrm.align.schema import Sample
     from csrm.settings import ScoreSettings
 
@@ -45,6 +46,7 @@ def register(commands: Any) -> None:
     prompts = _add(commands, "align-prompts", run_prompts, prompts_flags, output_dir=True)
     prompts.add_argument("--encoder", type=Path, required=True, help="sentence encoder folder, or `hash`")
     prompts.add_argument("--rows", type=Path, help="prompts of a data set, for align.prompts `data`")
+    prompts.add_argument("--test-rows", type=Path, help="prompts of the data set that align.test_data names")
     prompts.add_argument("--llm", help="model folder that writes prompts where the settings name no model")
     prompts.add_argument("--llm-cache", type=Path, help="answers of that model (default: the user's cache)")
     sample = _add(
@@ -84,18 +86,32 @@ def register(commands: Any) -> None:
 
 
 def run_prompts(options: argparse.Namespace) -> None:
-    """Draw the training and test prompts of one policy."""
-    from csrm.align.prompts import split_pool
-
+    """Draw the training and test prompts of one policy, or take the latter from a data set."""
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     outputs = [options.output_dir / "train.jsonl", options.output_dir / "test.jsonl"]
-    inputs = _existing(options, "safety_config", "encoder", *["rows"] * bool(options.rows))
-    with recording(outputs, inputs, settings, options.seed) as notes:
+    given = [name for name in ("rows", "test_rows") if getattr(options, name)]
+    with recording(outputs, _existing(options, "safety_config", "encoder", *given), settings, options.seed) as notes:
         pool = _pool(options, config, settings, notes)
-        split = split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
+        split = _drawn(options, config, settings, pool)
         for path, rows, asked in zip(outputs, split, (settings.train_prompts, settings.test_prompts), strict=True):
-            on_topic = sum(row.prompt_id in pool.on_topic for row in rows)
-            notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows), "on_topic": on_topic}
+            notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows)}
+            if path.stem == "test" and settings.test_data:
+                notes["test"]["types"] = dict(sorted(Counter(row.meta["family"] for row in rows).items()))
+            else:
+                notes[path.stem]["on_topic"] = sum(row.prompt_id in pool.on_topic for row in rows)
+
+
+def _drawn(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, pool: "Pool") -> "Split":
+    """Training prompts of the pool, and test prompts of it too or of the data set that the settings name."""
+    from csrm.align.prompts import Split, scenario_tests, split_pool, without
+
+    if settings.test_data is None:
+        return split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
+    if options.test_rows is None:
+        raise ValueError(f"align.test_data {settings.test_data!r} needs --test-rows, the prompts of that data set")
+    rows = read_rows(options.test_rows, PromptRow)
+    tests = scenario_tests(config.name, rows, settings.test_prompts, options.seed)
+    return Split(split_pool(config.name, without(pool, rows), settings.train_prompts, 0, options.seed).train, tests)
 
 
 def _pool(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, notes: dict[str, Any]) -> "Pool":
