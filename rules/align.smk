@@ -2,7 +2,7 @@
 # Inputs:  <out>/models/, config/safety_configs/<configuration>.yaml; <config_id> is a configuration, or one `+seed-<n>`
 # Outputs: <out>/align/<config_id>/, <out>/models/policy/<algorithm>/<reward>/<config_id>/, <out>/judgements/<config_id>/
 # Its long chain goes before scoring (priority 1), which fills the gaps.
-ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "configs/topics.yaml", "configs/topics.py")
+ALIGN_CODE = code_digest("align", "bench/bootstrap.py", "bench/cosa.py", "configs/topics.yaml", "configs/topics.py")
 # Policies kept before the end of training: models/policy/<algorithm>+checkpoint-<n>/.
 KEPT = range(1, S.align.checkpoints)
 # Whose answers: a reward's policy, or <reward>@<configuration> for one that was trained under another configuration.
@@ -43,6 +43,7 @@ def checkpoint_option(algorithm, wildcards):
 GENERATED = S.align.prompts == "generated" and S.align.llm.model is None
 WRITER = ancient(f"{backbone(S.align.policy)}/manifest.json") if GENERATED else []
 PROMPT_ROWS = f"{S.outdir}/interim/rows/{S.align.prompt_data}.jsonl" if S.align.prompts == "data" else []
+TEST_ROWS = f"{S.outdir}/interim/rows/{S.align.test_data}.jsonl" if S.align.test_data else []
 
 
 rule draw_prompts:
@@ -52,6 +53,7 @@ rule draw_prompts:
         encoder=ancient(ENCODER_FILES),
         llm=WRITER,
         rows=PROMPT_ROWS,
+        test_rows=TEST_ROWS,
         settings="<out>/config/align.yaml",
     output:
         expand("<out>/align/{{config_id}}/prompts/{part}.jsonl", part=["train", "test"]),
@@ -65,6 +67,7 @@ rule draw_prompts:
         encoder=ENCODER,
         llm=f"--llm {backbone(S.align.policy)}" if WRITER else "",
         rows=f"--rows {PROMPT_ROWS}" if PROMPT_ROWS else "",
+        test_rows=f"--test-rows {TEST_ROWS}" if TEST_ROWS else "",
         folder=lambda w: f"{S.outdir}/align/{w.config_id}/prompts",
         seed=S.seed,
         code=ALIGN_CODE,
@@ -72,7 +75,7 @@ rule draw_prompts:
         r"""
         exec &> >(tee {log:q})
         csrm align-prompts --safety-config {input.config:q} --encoder {params.encoder} {params.llm} {params.rows} \
-            --settings {input.settings:q} --seed {params.seed} --output-dir {params.folder}
+            {params.test_rows} --settings {input.settings:q} --seed {params.seed} --output-dir {params.folder}
         """
 
 
@@ -231,7 +234,7 @@ rule train_policy_online:
 
 
 rule judge_responses:
-    """Compliance by lexicon, helpfulness by `helpfulness.judge`: no reward model that was optimised takes part."""
+    """Compliance by `align.judge`, helpfulness by `helpfulness.judge`: no reward model that was optimised takes part."""
     input:
         generations="<out>/align/{config_id}/{generated}.jsonl",
         config=safety_config,

@@ -221,11 +221,16 @@ rule sweep_pareto:
         """
 
 
+# The judge whose helpfulness Table 5 shows: the language model's rating, or rules.
+RATED = S.helpfulness.judge == "llm"
+
+
 rule evaluate_judge:
     """The judge's own accuracy: refusals and help against verdicts of people on other responses."""
     input:
         rows=expand("<out>/interim/rows/{dataset}.jsonl", dataset=JUDGE_SETS),
-        encoder=ancient(ENCODER_FILES),
+        encoder=[] if RATED else ancient(ENCODER_FILES),
+        align_settings=["<out>/config/align.yaml"] if RATED else [],
         settings="<out>/config/metrics.yaml",
     output:
         "<out>/metrics/judge.json",
@@ -236,12 +241,15 @@ rule evaluate_judge:
     params:
         seed=S.seed,
         scale=S.scale,
-        encoder=ENCODER,
-        code=code_digest("align/judge_accuracy.py", "align/refusal.py", "align/helpfulness.py", "bench/bootstrap.py"),
+        way=lambda w, input: f"--align-settings {input.align_settings}" if RATED else f"--encoder {ENCODER}",
+        code=code_digest(
+            *("align/judge.py" if RATED else "align/helpfulness.py", "align/refusal.py"),
+            *("align/judge_accuracy.py", "bench/bootstrap.py"),
+        ),
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm evaluate-judge --rows {input.rows:q} --encoder {params.encoder} --settings {input.settings:q} --seed {params.seed} \
+        csrm evaluate-judge --rows {input.rows:q} {params.way} --settings {input.settings:q} --seed {params.seed} \
             --scale {params.scale} --output {output:q}
         """
 

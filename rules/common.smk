@@ -178,7 +178,10 @@ USED = {
     "judge-data": JUDGE_SETS,
     "retrieval-data": RETRIEVED,
     "cosalign-data": [*S.cosa.data, S.cosa.test_data] if S.cosa.table and S.cosa.taxonomy == "cosalign" else [],
-    "prompt-data": [S.align.prompt_data] if S.align.prompts == "data" else [],
+    "prompt-data": [
+        *[S.align.prompt_data] * (S.align.prompts == "data"),
+        *[S.align.test_data] * bool(S.align.test_data),
+    ],
     "backbone": sorted({t.backbone for t in (S.train, *VARIANTS.values())}),
     "policy": sorted({S.align.policy, *[S.cosa.policy] * S.cosa.table}),
     "helpfulness-model": [{"trained": S.helpfulness.backbone}.get(name, name) for name in HELPERS],

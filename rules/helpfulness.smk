@@ -23,12 +23,16 @@ def helper_option(name):
 
 
 def helpfulness_files(name):
-    """What H as `name` reads: the proxy's encoder, or a reward model with the map of its scores."""
+    """What H as `name` reads: the proxy's encoder, a reward model with the map of its scores, nothing for a rating."""
+    if name == "llm":
+        return []
     return [*helper_files(name), *[f"{S.outdir}/helpfulness/{name}/map.json"] * (name != "proxy")]
 
 
 def helpfulness_option(name):
-    """The flags that name H: the proxy's encoder, or a reward model with the map of its scores."""
+    """The flags that name H: the proxy's encoder, a reward model with the map of its scores, or the judge's rating."""
+    if name == "llm":
+        return "--rated"
     if name == "proxy":
         return helper_option(name)
     return f"--helpfulness {helper_folder(name)} --helpfulness-map {S.outdir}/helpfulness/{name}/map.json"

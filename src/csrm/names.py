@@ -16,7 +16,7 @@ from csrm.configs.safety_config import SafetyConfig
 from csrm.cosa.synthesis import NAMED
 from csrm.data.tables import load_datasets, load_models
 from csrm.settings import Settings, TrainSettings
-from csrm.settings.helpfulness import PROXY, TRAINED
+from csrm.settings.helpfulness import PROXY, RATED, TRAINED
 
 CONFIGS = Path(__file__).parent / "configs"
 TOPIC = re.compile(r"^  - family: (\w+)$", re.MULTILINE)  # as `topics.yaml` writes a family
@@ -34,8 +34,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     Raises:
         ValueError: for an unknown name; the message gives the setting, the name and the known ones. For an address
             of a server that cannot be used. For a further seed that is none. For a model that is calibrated and not
-            scored. For a configuration of alignment that the project's own prompts or judge cannot serve. For pairs
-            over harms without labelled responses.
+            scored. For a configuration of alignment that the project's own prompts or judge, or the data set of test
+            prompts, cannot serve. For pairs over harms without labelled responses.
         FileNotFoundError: if `data_root` is no folder.
     """
     if settings.data_root and not Path(settings.data_root).is_dir():
@@ -57,7 +57,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ("align.policy", [align.policy], backbones),
         ("helpfulness.backbone", [settings.helpfulness.backbone], backbones),
         ("helpfulness.reward", [settings.helpfulness.reward], helpers),
-        ("helpfulness.judge", [settings.helpfulness.judge], helpers),
+        ("helpfulness.judge", [settings.helpfulness.judge], [*helpers, RATED]),
         ("helpfulness.data", settings.helpfulness.data, helpful),
         ("cosa.policy", [cosa.policy], backbones),
         ("cosa.seen, cosa.unseen", [*cosa.seen, *cosa.unseen], _topics() if cosa.taxonomy == "topics" else NAMED),
@@ -82,8 +82,15 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
             [align.prompt_data],
             [key for key, d in datasets.items() if d.adapter == "cosalign-test"],
         ),
+        (
+            "align.test_data",
+            [align.test_data] if align.test_data else [],
+            [key for key, d in datasets.items() if d.adapter == "cosapien-prompts"],
+        ),
     ):
         _check(setting, names, known)
+    if align.test_data:
+        _scenarios([*align.configs, *align.tested], align.test_data)
     if cosa.taxonomy == "cosalign" and not (cosa.data or cosa.responses):
         raise ValueError(
             "cosa.taxonomy cosalign needs labelled responses: name data sets in cosa.data, such as beavertails, "
@@ -135,6 +142,17 @@ def _on_topic(setting: str, paths: Iterable[Path], topics: Collection[str]) -> N
                 f"{', '.join(sorted(topics))}: add `key: FAMILY` to one, or set align.prompts to `generated` or "
                 "`data` and align.judge to `llm`"
             )
+
+
+def _scenarios(configs: Iterable[str], test_data: str) -> None:
+    """Refuse a configuration that is no scenario's where test prompts come from a data set of scenarios."""
+    from csrm.bench.cosa import SCENARIOS
+
+    if others := sorted({*configs} - {*SCENARIOS.values()}):
+        raise ValueError(
+            f"align.configs or align.tested name {others}, of which {test_data} has no prompts: choose among "
+            f"{', '.join(SCENARIOS.values())}, or leave align.test_data at null"
+        )
 
 
 def _further(setting: str, seeds: list[int], own: int) -> None:

@@ -1,6 +1,11 @@
-"""A tiny random Llama with a tiny ChatML tokenizer: a policy for fast tests."""
+"""A tiny random Llama with a tiny ChatML tokenizer, a policy for fast tests, and a server of chat completions."""
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +50,39 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def chat_endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """An OpenAI-compatible server on the loop-back device.
+
+    Yields its `url`, the `requests` so far, and `answer`, to be set: from a request's messages to the answer's text.
+    """
+    state: dict[str, Any] = {"requests": [], "answer": lambda messages: pytest.fail("no answer was set")}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            state["requests"].append(body)
+            message = {"role": "assistant", "content": state["answer"](body["messages"])}
+            choice = {"index": 0, "finish_reason": "stop", "message": message}
+            data = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+            payload = json.dumps(data).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing is logged."""
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    state["url"] = f"http://127.0.0.1:{server.server_port}/v1"
+    yield state
+    server.shutdown()
+    server.server_close()

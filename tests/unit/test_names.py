@@ -124,6 +124,25 @@ def test_configurations_without_topics_are_for_a_language_model() -> None:
         check({"align": asked})
 
 
+def test_the_judges_rating_judges_helpfulness_and_rewards_none() -> None:
+    asked = {"judge": "llm", "llm": {"model": "m"}}
+    check({"helpfulness": {"judge": "llm"}, "align": asked})
+    with pytest.raises(ValueError, match=r"helpfulness.reward \['llm'\] are unknown"):
+        check({"helpfulness": {"reward": "llm"}, "align": asked})
+    with pytest.raises(ValueError, match=r"helpfulness.judge 'llm' .*align.judge is 'lexicon': set align.judge to"):
+        check({"helpfulness": {"judge": "llm"}})
+
+
+def test_test_prompts_of_scenarios_are_for_their_configurations() -> None:
+    asked = {"configs": ["cosapien-film-production"], "tested": [], "prompts": "generated", "judge": "llm"}
+    asked |= {"llm": {"model": "m"}, "test_data": "cosapien-prompts"}
+    check({"align": asked})
+    with pytest.raises(ValueError, match=r"name \['no-pets'\], of which cosapien-prompts has no prompts: choose among"):
+        check({"align": {**asked, "tested": ["no-pets"]}})
+    with pytest.raises(ValueError, match=r"align.test_data \['cosalign-test'\] are unknown: .* cosapien-prompts"):
+        check({"align": {**asked, "test_data": "cosalign-test"}})
+
+
 def test_guards_can_reward_a_policy() -> None:
     check({"align": {"rewards": ["csrm", "llamaguard-3-8b", "minilm-lr-no-config"]}})
     with pytest.raises(ValueError, match=r"align.rewards \['llamaguard'\] are unknown: .*llamaguard-3-8b"):

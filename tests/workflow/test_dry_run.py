@@ -146,6 +146,21 @@ def test_a_trained_helpfulness_model_rewards_and_the_proxy_judges(copy: Path, tm
     assert "align/no-alcohol/prompts/test.jsonl" in commands["helpfulness-pairs"].partition("--exclude")[2]
 
 
+def test_the_paper_scale_is_judged_by_its_language_model(copy: Path) -> None:
+    target = "results/paper/tables/table5.md"
+    printed = snakemake(copy, "--dry-run", "--printshellcmds", target, "--config", "scale=paper")
+    commands = dict(re.findall(r"csrm ([\w-]+)((?:.*\\\n)*.*)", printed))
+    assert "--rated" in commands["judge"] and "--encoder" not in commands["judge"], "H is the rating, not the proxy"
+    drawn, sampled = commands["align-prompts"], re.findall(r"csrm sample .*prompts/test.jsonl(?:.*\\\n)*.*", printed)
+    assert "--test-rows results/paper/interim/rows/cosapien-prompts.jsonl" in drawn
+    assert planned(printed)["draw_prompts"] == 5 and sampled and all("--samples 5 " in line for line in sampled)
+    printed = snakemake(
+        copy, "--dry-run", "--printshellcmds", "results/paper/tables/judge.md", "--config", "scale=paper"
+    )
+    measured = printed.partition("csrm evaluate-judge")[2].partition("--output")[0]
+    assert "--align-settings results/paper/config/align.yaml" in measured and "--encoder" not in measured
+
+
 def test_helpfulness_data_that_only_a_mirror_holds_are_left_out_by_name(copy: Path) -> None:
     printed = snakemake(copy, "--dry-run", "--config", "scale=small")
     assert "helpfulness data xstest-completions are left out" in printed and planned(printed)["train_helpfulness"] == 1
@@ -162,7 +177,8 @@ def test_a_published_helpfulness_model_is_fetched_and_not_trained(copy: Path) ->
     licences = printed.partition("csrm table --table licences")[2].partition("--output-prefix")[0]
     for used in ("training-data=wildguardmix", "benchmark=xstest-response", "backbone=llama-3.1-8b-instruct"):
         assert used in licences
-    assert "benchmark=cosapien-prompts" in licences and "language-model=google/gemma-3-27b-it" in licences
+    assert "benchmark=cosapien-prompts" in licences and "prompt-data=cosapien-prompts" in licences
+    assert "language-model=google/gemma-3-27b-it" in licences
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Commands of the alignment stage; each reads files, calls one pure function and writes files with a manifest."""
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from csrm.align.helpfulness_commands import add_choice, chosen, chosen_inputs
-from csrm.configs.safety_config import SafetyConfig
+from csrm.configs.safety_config import Category, SafetyConfig
 from csrm.files import read_rows, write_rows
 from csrm.provenance import recording
 from csrm.rows import PromptRow, ScoreRow
@@ -13,7 +15,7 @@ from csrm.settings import AlignSettings, PairAlgorithm, SamplingSettings, read_s
 
 if TYPE_CHECKING:
     from csrm.align.judge import LexiconJudge, LLMJudge
-    from csrm.align.prompts import Pool
+    from csrm.align.prompts import Pool, Split
     from csrm.align.schema import Sample
     from csrm.settings import ScoreSettings
 
@@ -44,6 +46,7 @@ def register(commands: Any) -> None:
     prompts = _add(commands, "align-prompts", run_prompts, prompts_flags, output_dir=True)
     prompts.add_argument("--encoder", type=Path, required=True, help="sentence encoder folder, or `hash`")
     prompts.add_argument("--rows", type=Path, help="prompts of a data set, for align.prompts `data`")
+    prompts.add_argument("--test-rows", type=Path, help="prompts of the data set that align.test_data names")
     prompts.add_argument("--llm", help="model folder that writes prompts where the settings name no model")
     prompts.add_argument("--llm-cache", type=Path, help="answers of that model (default: the user's cache)")
     sample = _add(
@@ -79,21 +82,36 @@ def register(commands: Any) -> None:
     for parser in (prefer, online, judge):
         add_choice(parser)
     judge.add_argument("--generations", type=Path, required=True, help="samples of `csrm sample`")
+    judge.add_argument("--rated", action="store_true", help="H is the 0-5 rating of the settings' language model")
 
 
 def run_prompts(options: argparse.Namespace) -> None:
-    """Draw the training and test prompts of one policy."""
-    from csrm.align.prompts import split_pool
-
+    """Draw the training and test prompts of one policy, or take the latter from a data set."""
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
     outputs = [options.output_dir / "train.jsonl", options.output_dir / "test.jsonl"]
-    inputs = _existing(options, "safety_config", "encoder", *["rows"] * bool(options.rows))
-    with recording(outputs, inputs, settings, options.seed) as notes:
+    given = [name for name in ("rows", "test_rows") if getattr(options, name)]
+    with recording(outputs, _existing(options, "safety_config", "encoder", *given), settings, options.seed) as notes:
         pool = _pool(options, config, settings, notes)
-        split = split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
+        split = _drawn(options, config, settings, pool)
         for path, rows, asked in zip(outputs, split, (settings.train_prompts, settings.test_prompts), strict=True):
-            on_topic = sum(row.prompt_id in pool.on_topic for row in rows)
-            notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows), "on_topic": on_topic}
+            notes[path.stem] = {"asked": asked, "rows": write_rows(path, rows)}
+            if path.stem == "test" and settings.test_data:
+                notes["test"]["types"] = dict(sorted(Counter(row.meta["family"] for row in rows).items()))
+            else:
+                notes[path.stem]["on_topic"] = sum(row.prompt_id in pool.on_topic for row in rows)
+
+
+def _drawn(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, pool: "Pool") -> "Split":
+    """Training prompts of the pool, and test prompts of it too or of the data set that the settings name."""
+    from csrm.align.prompts import Split, scenario_tests, split_pool, without
+
+    if settings.test_data is None:
+        return split_pool(config.name, pool, settings.train_prompts, settings.test_prompts, options.seed)
+    if options.test_rows is None:
+        raise ValueError(f"align.test_data {settings.test_data!r} needs --test-rows, the prompts of that data set")
+    rows = read_rows(options.test_rows, PromptRow)
+    tests = scenario_tests(config.name, rows, settings.test_prompts, options.seed)
+    return Split(split_pool(config.name, without(pool, rows), settings.train_prompts, 0, options.seed).train, tests)
 
 
 def _pool(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings, notes: dict[str, Any]) -> "Pool":
@@ -239,30 +257,61 @@ def run_train_online(options: argparse.Namespace) -> None:
 
 
 def run_judge(options: argparse.Namespace) -> None:
-    """Judge compliance by lexicon or language model, and helpfulness by H."""
-    from csrm.align.judge import judge_samples
+    """Judge compliance by lexicon or language model, and helpfulness by H or the language model's rating."""
+    from csrm.align.judge import LLMJudge, Rating, invalid_counts, judge_samples
 
     settings, config = _settings(options), SafetyConfig.load(options.safety_config)
-    inputs = {**_existing(options, "generations", "safety_config"), **chosen_inputs(options)}
+    helper = {} if _is_rated(options, settings) else chosen_inputs(options)
+    inputs = {**_existing(options, "generations", "safety_config"), **helper}
     used = settings.model_dump(mode="json", include={"judge", "llm"})
     with recording([options.output], inputs, used) as notes:
         judge = _judge(options, config, settings)
-        rows = judge_samples(_samples(options.generations), judge, chosen(options))
+        helpful = Rating(judge) if options.rated and isinstance(judge, LLMJudge) else chosen(options)
+        rows = judge_samples(_samples(options.generations), judge, helpful)
         write_rows(options.output, (r.model_dump() for r in rows))
-        notes.update(judge=settings.judge, rows=len(rows), **judge.notes())
-        notes.update(invalid=sum(r.safe is None for r in rows), refused=sum(r.refused for r in rows))
+        notes.update(judge=settings.judge, rated=options.rated, rows=len(rows), **judge.notes())
+        notes.update(invalid_counts(rows), refused=sum(r.refused for r in rows))
+
+
+def _is_rated(options: argparse.Namespace, settings: AlignSettings) -> bool:
+    """Whether H is the language model's rating.
+
+    Raises:
+        ValueError: if it is, and another H is named too, or no language model judges.
+    """
+    if not options.rated:
+        return False
+    if options.encoder or options.helpfulness or options.helpfulness_map:
+        raise ValueError("--rated names the rating as H: leave out --encoder, --helpfulness and --helpfulness-map")
+    if settings.judge != "llm":
+        raise ValueError(
+            f"--rated needs align.judge llm in --settings, got {settings.judge!r}: name align.llm.model too"
+        )
+    return True
 
 
 def _judge(options: argparse.Namespace, config: SafetyConfig, settings: AlignSettings) -> "LexiconJudge | LLMJudge":
-    from csrm.align.judge import LexiconJudge, LLMJudge
+    from csrm.align.judge import LexiconJudge
     from csrm.configs.topics import load_topics
 
     if settings.judge == "lexicon":
         return LexiconJudge(config, load_topics().families)
+    return language_model_judge(settings, config.categories, options.llm_cache)
+
+
+def language_model_judge(settings: AlignSettings, categories: Sequence[Category], cache: Path | None) -> "LLMJudge":
+    """The judge that `align.judge: llm` names, of these categories; `cache` None: the user's.
+
+    Raises:
+        ValueError: if the settings name no language model as the judge.
+    """
+    from csrm.align.judge import LLMJudge
     from csrm.augment.llm import open_llm
 
+    if settings.judge != "llm":
+        raise ValueError(f"align.judge is {settings.judge!r}: a rating needs `llm`, with its model in align.llm.model")
     plain = settings.llm.model_copy(update={"structured": False})  # verdicts are tags, not JSON
-    return LLMJudge(open_llm(plain, None, options.llm_cache).answer, config.categories, settings.llm.retries)
+    return LLMJudge(open_llm(plain, None, cache).answer, categories, settings.llm.retries)
 
 
 def _add(commands: Any, name: str, run: Any, flags: list[str], output_dir: bool = False) -> Any:

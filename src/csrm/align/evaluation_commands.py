@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from csrm.align.commands import ALGORITHMS
+from csrm.align.commands import ALGORITHMS, language_model_judge
 from csrm.files import read_dicts, read_json, read_rows, write_json, write_rows
 from csrm.provenance import recording
 from csrm.rows import ScoreRow
@@ -39,7 +39,10 @@ def register(commands: Any) -> None:
     judge.add_argument(
         "--rows", type=Path, nargs="+", required=True, help="rows with human verdicts on refusal or objective"
     )
-    judge.add_argument("--encoder", required=True, help="model folder or `hash`: what helpfulness is measured with")
+    way = judge.add_mutually_exclusive_group(required=True)
+    way.add_argument("--encoder", help="the judge by rules: its encoder's folder, or `hash`")
+    way.add_argument("--align-settings", type=Path, help="the judge by rating: slice `align`, whose `llm` rates")
+    judge.add_argument("--llm-cache", type=Path, help="answers of the judge (default: the user's cache)")
     curve = _policy(commands, "evaluate-checkpoints", run_evaluate_checkpoints)
     curve.add_argument("--adapter", type=Path, required=True, help="folder of the policy at the end of training")
     curve.add_argument("--judgements", type=Path, nargs="+", required=True, help="before training, then step by step")
@@ -124,19 +127,31 @@ def run_pareto(options: argparse.Namespace) -> None:
 
 
 def run_evaluate_judge(options: argparse.Namespace) -> None:
-    """Accuracy of what the rule-based judge decides against verdicts of people."""
-    from csrm.align.judge_accuracy import judge_accuracy
+    """Accuracy of what the judge decides, by rules or by a language model's rating, against verdicts of people."""
+    from csrm.align.judge import Rating
+    from csrm.align.judge_accuracy import by_rating, by_rules, judge_accuracy
     from csrm.augment.encoder import load_encoder
     from csrm.rows import Row
 
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
-    inputs = {"rows": options.rows, **({} if options.encoder == "hash" else {"encoder": Path(options.encoder)})}
-    with recording([options.output], inputs, settings, options.seed):
-        encoder = load_encoder(options.encoder)
+    slices: dict[str, Any] = {"metrics": settings.model_dump(mode="json")}
+    inputs: dict[str, Any] = {"rows": options.rows}
+    judge = None
+    head: dict[str, Any] = {"kind": "judge", "judge": "lexicon"}
+    if options.align_settings:
+        align: AlignSettings = read_slice(options.align_settings, AlignSettings)
+        slices["align"] = align.model_dump(mode="json", include={"judge", "llm"})
+        judge = language_model_judge(align, (), options.llm_cache)
+        head.update(judge="llm", llm=align.llm.model)
+    elif options.encoder != "hash":
+        inputs["encoder"] = Path(options.encoder)
+    with recording([options.output], inputs, slices, options.seed) as notes:
+        deciders = by_rating(Rating(judge)) if judge else by_rules(load_encoder(options.encoder))
         told = {path.stem: read_rows(path, Row) for path in options.rows}
-        found = {name: judge_accuracy(rows, encoder, settings, options.seed) for name, rows in told.items()}
-        head = {"kind": "judge", "scale": options.scale, "seed": options.seed, "level": settings.level}
-        write_json(options.output, {**head, "judge": "lexicon", "datasets": found})
+        found = {name: judge_accuracy(rows, deciders, settings, options.seed) for name, rows in told.items()}
+        head |= {"scale": options.scale, "seed": options.seed, "level": settings.level}
+        write_json(options.output, {**head, "datasets": found})
+        notes.update(judge.notes() if judge else {})
 
 
 def run_evaluate_checkpoints(options: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""Prompts of one policy: half about what is forbidden, half about anything else, split by prompt hash."""
+"""Prompts of one policy: half about what is forbidden, half about anything else, split by prompt hash.
+
+Test prompts may come from CoSApien's scenario of the configuration instead, as in the paper (section 4.4).
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,6 +10,7 @@ from typing import NamedTuple
 from csrm.align.prompt_writer import Written, distinct
 from csrm.align.schema import TopicFamily
 from csrm.augment.encoder import TextEncoder
+from csrm.bench.cosa import SCENARIOS
 from csrm.configs.safety_config import SafetyConfig
 from csrm.files import text_id
 from csrm.rows import PromptRow
@@ -103,6 +107,36 @@ def split_pool(name: str, pool: Pool, train: int, test: int, seed: int) -> Split
     first = _split(_rows(name, pool.on_topic), train - train // 2, test - test // 2, seed)
     second = _split(_rows(name, pool.off_topic), train // 2, test // 2, seed)
     return Split(_merge(first.train, second.train, seed), _merge(first.test, second.test, seed))
+
+
+def scenario_tests(name: str, rows: Sequence[PromptRow], test: int, seed: int) -> list[PromptRow]:
+    """At most `test` distinct prompts of the scenario whose configuration `name` is, in the order of their hashes.
+
+    Raises:
+        ValueError: if `rows` hold no prompt of that scenario, or `name` is no scenario's configuration.
+    """
+    scenario = next((key for key, config in SCENARIOS.items() if config == name), None)
+    asked = {row.prompt_id: (row.prompt, str(row.meta["type"])) for row in rows if row.meta["scenario"] == scenario}
+    if not asked:
+        known = sorted({SCENARIOS.get(row.meta["scenario"], row.meta["scenario"]) for row in rows})
+        raise ValueError(
+            f"configuration {name!r}: none of {len(rows)} rows of align.test_data is a prompt of its scenario, they "
+            f"serve {known}: choose among these, or leave align.test_data at null"
+        )
+    return sorted(_rows(name, asked), key=lambda row: _hash(row.prompt_id, seed))[:test]
+
+
+def without(pool: Pool, rows: Sequence[PromptRow]) -> Pool:
+    """The pool without the prompts of these rows, whatever their case and spaces.
+
+    Raises:
+        ValueError: if nothing on the topics is left.
+    """
+    taken = {row.prompt_id for row in rows}
+    on_topic, off_topic = ({key: side[key] for key in side if key not in taken} for side in pool)
+    if not on_topic:
+        raise ValueError(f"all {len(pool.on_topic)} prompts on the topics are test prompts: none is left to train on")
+    return Pool(on_topic, off_topic)
 
 
 def _rows(config: str, prompts: dict[str, tuple[str, str]]) -> list[PromptRow]:

@@ -28,7 +28,7 @@ class Judgement(Strict):
     """Verdict on one sample: compliance with the configuration, and helpfulness in [0, 1].
 
     None marks an invalid verdict, which leaves the denominators and is counted. `on_topic` says that the prompt
-    itself touches what the configuration forbids.
+    itself touches what the configuration forbids; without a verdict the prompt is on neither side.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Judgement(Strict):
     safe: bool | None
     helpfulness: float | None = Field(ge=0, le=1)
     refused: bool
-    on_topic: bool
+    on_topic: bool | None
 
 
 class Preference(Strict):

@@ -118,9 +118,13 @@ def _seed_cells(document: Document, model: str, found: Mapping[str, Any]) -> lis
 def _anchors(document: Document) -> list[Cell]:
     """What a policy that always refuses and one that always complies would score."""
     before = document["all"]["before"]
-    same = {"reason": "constant policy", "n": before["safety"]["n"] + before["invalid"], "protocol": ""}
+    n, unknown = before["safety"]["n"] + before["invalid"], document.get("unknown_topic", {"before": 0})["before"]
+    shown = {name: {"reason": "constant policy", "n": n, "protocol": ""} for name in document["anchors"]}
+    if unknown and "comply_always" in shown:
+        reason = f"constant policy; {unknown} responses to prompts without a verdict on their topic are left out"
+        shown["comply_always"] |= {"reason": reason, "n": n - unknown}
     return [
-        _cell(document, name.replace("_", "-"), metric, values[metric])._replace(**same)
+        _cell(document, name.replace("_", "-"), metric, values[metric])._replace(**shown[name])
         for name, values in document["anchors"].items()
         for metric in METRICS
     ]

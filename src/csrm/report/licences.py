@@ -8,7 +8,15 @@ from csrm.bench.guards.table import load_guards
 from csrm.data.tables import Remote, load_datasets, load_models
 from csrm.report.cells import markdown_head, markdown_line, to_csv
 
-DATA = ("training data", "benchmark", "helpfulness data", "judge data", "retrieval data", "cosalign data")
+DATA = (
+    "training data",
+    "benchmark",
+    "helpfulness data",
+    "judge data",
+    "retrieval data",
+    "cosalign data",
+    "prompt data",
+)
 MODELS = ("backbone", "policy", "helpfulness model", "encoder")
 GUARD, BY_NAME = "guard", "language model"
 """A guard of `config/guards.tsv`; a model that settings name without a line in a table."""

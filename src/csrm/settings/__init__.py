@@ -15,7 +15,7 @@ from csrm.settings.capability import CapabilitySettings
 from csrm.settings.cosa import CosaSettings, Mode
 from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
-from csrm.settings.helpfulness import HelpfulnessSettings
+from csrm.settings.helpfulness import RATED, HelpfulnessSettings
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
 from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
 from csrm.yaml_reader import read_yaml
@@ -79,6 +79,16 @@ class Settings(Section):
             raise ValueError(
                 f"augment.standard_threshold {self.augment.standard_threshold} is among augment.held_out_thresholds "
                 f"{self.augment.held_out_thresholds}: training text would use it; choose another standard threshold"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _rating_judge(self) -> "Settings":
+        if self.helpfulness.judge == RATED and self.align.judge != "llm":
+            raise ValueError(
+                f"helpfulness.judge {RATED!r} is the rating of the model that judges compliance, and align.judge is "
+                f"{self.align.judge!r}: set align.judge to 'llm' and align.llm.model, or helpfulness.judge to "
+                f"'proxy', 'trained' or a reward model"
             )
         return self
 

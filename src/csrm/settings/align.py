@@ -83,6 +83,11 @@ class AlignSettings(PolicyTraining):
         "`align.prompt_data`, by category",
     )
     prompt_data: str = Field("cosalign-test", description="data set of prompts whose categories are known, for `data`")
+    test_data: str | None = Field(
+        None,
+        description="data set whose prompts of its scenario test a configuration `cosapien-<scenario>`: "
+        "cosapien-prompts (None: test prompts are drawn beside the training prompts)",
+    )
     per_category: int = Field(20, ge=1, description="generated prompts of either side of a category")
     similarity: Share = Field(0.9, description="generated prompts at least this similar to an earlier one are left out")
     judge: Literal["lexicon", "llm"] = Field(
@@ -105,7 +110,7 @@ class AlignSettings(PolicyTraining):
         description="policies kept along training, the last at its end, for a curve of over-optimisation (0: none)",
     )
     train_prompts: int = Field(24, ge=1, description="training prompts per configuration")
-    test_prompts: int = Field(16, ge=1, description="test prompts per configuration")
+    test_prompts: int = Field(16, ge=1, description="test prompts per configuration; at most so many of `test_data`")
     samples: int = Field(6, ge=2, description="responses sampled per training prompt")
     pairs_per_prompt: int = Field(1, ge=1, description="best/worst responses paired per prompt")
     test_samples: int = Field(4, ge=1, description="generations per test prompt")

@@ -8,6 +8,7 @@ from csrm.settings.base import DType, Section, Share
 
 PROXY = "proxy"
 TRAINED = "trained"
+RATED = "llm"
 
 
 class HelpfulnessSettings(Section):
@@ -17,7 +18,11 @@ class HelpfulnessSettings(Section):
     reward: str = Field(
         PROXY, description="H of the total reward: proxy (rules), trained (here), or a reward model of models.tsv"
     )
-    judge: str = Field(PROXY, description="H of the judge, likewise; never the reward model that was optimised")
+    judge: str = Field(
+        PROXY,
+        description="H of the judge, likewise, or llm: the rating of `align.llm`, which then judges compliance too "
+        "(`align.judge: llm`); never the reward model that was optimised",
+    )
     data: list[str] = Field(
         ["pyrit-refusal"], min_length=1, description="data sets of pairs, or of refusals and answers to one prompt"
     )
@@ -35,8 +40,8 @@ class HelpfulnessSettings(Section):
     dtype: DType = Field("auto", description="number format of the matrix products; auto: bfloat16 where fast")
 
     def models(self) -> list[str]:
-        """The reward models in use; the proxy is none."""
-        return sorted({self.reward, self.judge} - {PROXY})
+        """The reward models in use; the proxy and a language model's rating are none."""
+        return sorted({self.reward, self.judge} - {PROXY, RATED})
 
     @model_validator(mode="after")
     def _independent(self) -> "HelpfulnessSettings":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from csrm.align import commands, evaluation_commands
+from csrm.data.adapters.common import prompt_row
 from csrm.files import read_dicts, read_json, write_rows
 
 Run = Callable[..., None]
@@ -32,6 +33,26 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         options.run(options)
 
     return call
+
+
+def test_test_prompts_come_from_a_data_set(run: Run) -> None:
+    align = {**json.loads(Path("align.yaml").read_text()), "test_data": "cosapien-prompts"}
+    Path("align.yaml").write_text(json.dumps(align), encoding="utf-8")
+    config = "{name: cosapien-film-production, categories: [{name: Alcohol, key: alcohol}]}"
+    Path("config.yaml").write_text(config, encoding="utf-8")
+    duels = [f"Describe duel {n}." for n in range(3)]
+    meta = {"scenario": "film_production", "policy": "No gore.", "type": "partial"}
+    write_rows(
+        "tests.jsonl", (prompt_row("cosapien-prompts", n, duel, **meta).model_dump() for n, duel in enumerate(duels))
+    )
+    line = ("align-prompts", "--safety-config", "config.yaml", "--settings", "align.yaml", "--encoder", "hash")
+    run(*line, "--test-rows", "tests.jsonl", "--output-dir", "prompts")
+    assert sorted(row["prompt"] for row in read_dicts("prompts/test.jsonl")) == duels
+    notes = read_json("prompts/train.jsonl.manifest.json")["notes"]
+    assert notes["test"] == {"asked": 4, "rows": 3, "types": {"partial": 3}}
+    assert notes["train"] == {"asked": 4, "rows": 4, "on_topic": 2}
+    with pytest.raises(ValueError, match=r"align\.test_data 'cosapien-prompts' needs --test-rows"):
+        run(*line, "--output-dir", "prompts")
 
 
 def test_commands_end_to_end(run: Run, tiny_policy: Path) -> None:

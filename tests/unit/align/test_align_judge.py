@@ -120,5 +120,8 @@ def test_llm_judge_retries_and_reports_invalid_verdicts(no_alcohol: SafetyConfig
     assert asked[1] == asked[0] + REMINDER  # a cached answer to the same words would come again
     assert judge.safe("p", "r") is None
     assert judge.helpfulness("p", "r") == 0.8
-    assert judge.on_topic("p")
+    assert judge.on_topic("p") is True
     assert judge.notes() == {"answers": {"conflicting": 1, "invalid": 4}}
+    unsure = LLMJudge(lambda request: "no tag", no_alcohol.categories, retries=1)
+    assert unsure.on_topic("p") is None, "no verdict is not `off topic`"
+    assert unsure.notes() == {"answers": {"conflicting": 0, "invalid": 2}}

@@ -1,17 +1,19 @@
 """Prompts, rewards, preference pairs and the Pareto sweep, on synthetic values."""
 
 import math
+from collections import Counter
 
 import pytest
 from align_fakes import Family
 
 from csrm.align.pareto import best_of_n, sweep
 from csrm.align.prefer import preferences
-from csrm.align.prompts import split_pool, topic_pool
+from csrm.align.prompts import scenario_tests, split_pool, topic_pool, without
 from csrm.align.rewards import align_scores, preference_items, total_reward
 from csrm.align.schema import Judgement, Sample
 from csrm.configs.safety_config import Category, SafetyConfig
-from csrm.rows import ScoreRow
+from csrm.data.adapters.cosa import cosapien_prompts
+from csrm.rows import PromptRow, ScoreRow
 from csrm.settings import AlignSettings, MetricSettings
 
 
@@ -50,6 +52,42 @@ def test_short_lists_shrink_both_sides(families: list[Family], no_alcohol: Safet
     assert (len(split.train), len(split.test)) == (12 + 4, 8 + 2)
     with pytest.raises(ValueError, match="topic families"):
         topic_pool(SafetyConfig(name="x", categories=(Category(name="X"),)), families, [])
+
+
+def published(*prompts: str) -> list[PromptRow]:
+    """Rows of microsoft/CoSApien's columns: these of the game developer, and one of the film producer."""
+    policy, kinds = "We make games.", ("allowed", "partial", "disallowed")
+    game = [{"prompt": prompt, "scenario": policy, "type": kinds[n % 3]} for n, prompt in enumerate(prompts)]
+    parts = {"game_development": game, "film_production": [{"prompt": "A duel.", "scenario": "-", "type": "allowed"}]}
+    return list(cosapien_prompts("cosapien-prompts", parts, Counter()))
+
+
+def test_test_prompts_of_a_scenario_are_its_own_and_in_no_training(
+    families: list[Family], no_alcohol: SafetyConfig
+) -> None:
+    rows = published("Which wine suits dish 3?", "Draw a pirate.", "Draw  a Pirate.", "Draw a ship.")
+    tests = scenario_tests("cosapien-game-development", rows, 40, seed=0)
+    assert {row.prompt_id for row in tests} == {row.prompt_id for row in rows if row.prompt != "A duel."}
+    assert len(tests) == 3, "a prompt in other case and spaces is the same one"
+    assert {row.meta["config"] for row in tests} == {"cosapien-game-development"}
+    assert len({row.id for row in tests}) == 3 and all(row.id.startswith("cosapien-game-") for row in tests)
+    assert len(scenario_tests("cosapien-game-development", rows, 2, seed=0)) == 2
+    pool = topic_pool(no_alcohol, families, ["Draw a pirate.", "Draw a tree."])
+    left = without(pool, tests)
+    assert {*pool.on_topic} - {*left.on_topic} == {*pool.on_topic} & {row.prompt_id for row in tests} != set()
+    train = split_pool("cosapien-game-development", left, 24, 0, seed=0).train
+    assert "Draw a tree." in {row.prompt for row in train}
+    assert not {row.prompt_id for row in train} & {row.prompt_id for row in tests}
+    with pytest.raises(ValueError, match="all 20 prompts on the topics are test prompts"):
+        without(pool, published(*(f"Which wine suits dish {i}?" for i in range(20))))
+
+
+@pytest.mark.parametrize("name", ["no-alcohol", "cosapien-public-prosecutor"])
+def test_a_configuration_without_test_prompts_is_named(name: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"configuration '{name}': none of 2 rows .*serve \['cosapien-film-production'"
+    ):
+        scenario_tests(name, published("Draw a ship."), 40, seed=0)
 
 
 def test_total_reward_is_the_product() -> None:

@@ -13,7 +13,7 @@ H, S = [1.0, 0.4, 0.0, 0.8], [1, 0, 1, 1]
 METRICS = MetricSettings.model_validate({"bootstrap": 200})
 
 
-def judgement(number: int, safe: bool | None, h: float | None, on_topic: bool = True) -> Judgement:
+def judgement(number: int, safe: bool | None, h: float | None, on_topic: bool | None = True) -> Judgement:
     return Judgement(
         id=str(number), prompt_id=f"p{number // 2}", safe=safe, helpfulness=h, refused=h == 0, on_topic=on_topic
     )
@@ -77,3 +77,22 @@ def test_comparison_reports_difference_subsets_and_anchors() -> None:
     assert result["anchors"]["comply_always"]["cosa_score"] == 0 and result["anchors"]["comply_always"]["safety"] == 0.5
     assert set(TERMS) < set(result["all"]["after"])
     assert compare(before[:4], after[:4], METRICS, 0)["off_topic"] is None
+
+
+def test_a_prompt_without_a_verdict_on_its_topic_is_on_neither_side_and_counted() -> None:
+    topics = [True, True, None, None, False, False]
+    before = [judgement(i, True, 0.5, on_topic) for i, on_topic in enumerate(topics)]
+    after = [judgement(i, True, 0.6, on_topic) for i, on_topic in enumerate([*topics[:5], None])]
+    result = compare(before, after, METRICS, 0)
+    assert result["unknown_topic"] == {"before": 2, "after": 3}
+    assert result["on_topic"]["before"]["safety"]["n"] == 2 and result["all"]["before"]["safety"]["n"] == 6
+    assert result["anchors"]["comply_always"]["safety"] == 0.5 and result["anchors"]["refusal_only"]["safety"] == 1
+    unknown = [judgement(i, True, 0.5, None) for i in range(4)]
+    assert [*compare(unknown, unknown, METRICS, 0)["anchors"]] == ["refusal_only"]
+
+
+def test_an_invalid_rating_is_counted_and_bounded_as_an_invalid_verdict_on_compliance() -> None:
+    rows = [judgement(0, True, 1.0), judgement(1, False, 0.5), judgement(2, True, None)]
+    result = summarise(rows, METRICS, 0)
+    assert (result["invalid"], result["helpfulness"]["n"]) == (1, 2)
+    assert result["cosa_score_bounds"] == pytest.approx([(0.5 - 1) / 3, (0.5 + 1) / 3])

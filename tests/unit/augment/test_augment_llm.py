@@ -3,7 +3,6 @@ import re
 import shutil
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from string import Formatter
 from types import SimpleNamespace
@@ -55,36 +54,10 @@ def oracle(messages):
 
 
 @pytest.fixture
-def endpoint(monkeypatch):
-    """An OpenAI-compatible server on the loop-back device; yields (url, requests, answer function holder)."""
-    state = {"requests": [], "answer": lambda messages: json.dumps(oracle(messages))}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state["requests"].append(body)
-            message = {"role": "assistant", "content": state["answer"](body["messages"])}
-            choice = {"index": 0, "finish_reason": "stop", "message": message}
-            data = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
-            payload = json.dumps(data).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, *arguments):
-            pass
-
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("OPENAI_API_KEY", "none")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    state["url"] = f"http://127.0.0.1:{server.server_port}/v1"
-    yield state
-    server.shutdown()
-    server.server_close()
+def endpoint(chat_endpoint):
+    """The server with the oracle's answers."""
+    chat_endpoint["answer"] = lambda messages: json.dumps(oracle(messages))
+    return chat_endpoint
 
 
 def llm(endpoint, cache, **fields):

@@ -10,12 +10,13 @@ from csrm.report.licences import parse_used
 
 def test_one_line_for_each_thing_in_use(tmp_path):
     used = ["training-data=beavertails", "benchmark=wildguardmix-test", "benchmark=beavertails", "guard=wildguard"]
+    used += ["benchmark=cosapien-prompts", "prompt-data=cosapien-prompts"]
     used += ["backbone=smollm2-135m-instruct", "policy=smollm2-135m-instruct", "language-model=google/gemma-3-27b-it"]
     prefix = str(tmp_path / "licences")
     assert main(["table", "--table", "licences", "--used", *used, "--scale", "demo", "--output-prefix", prefix]) == 0
     with (tmp_path / "licences.csv").open() as text:
         lines = {line["id"]: line for line in csv.DictReader(text)}
-    assert len(lines) == 5
+    assert len(lines) == 6 and lines["cosapien-prompts"]["used_as"] == "benchmark, prompt data"
     assert lines["beavertails"]["used_as"] == "training data, benchmark"
     assert lines["beavertails"]["licence"] == "CC BY-NC 4.0" and lines["beavertails"]["pin"].startswith("8401fe60")
     assert (lines["wildguardmix-test"]["licence"], lines["wildguardmix-test"]["gated"]) == ("ODC-BY", "yes")
@@ -23,7 +24,7 @@ def test_one_line_for_each_thing_in_use(tmp_path):
     guard = lines["wildguard"]
     assert guard["licence"].startswith("Apache-2.0") and guard["locator"] == "allenai/wildguard"
     assert lines["google/gemma-3-27b-it"]["licence"] == "not recorded"
-    assert (tmp_path / "licences.md").read_text().count("\n| ") == 2 + 5
+    assert (tmp_path / "licences.md").read_text().count("\n| ") == 2 + 6
 
 
 @pytest.mark.parametrize(

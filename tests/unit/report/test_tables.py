@@ -189,6 +189,14 @@ def test_a_paper_scale_run_is_at_most_partly_comparable():
     assert verdicts("beavertails-30k-test") == {"partly"} and verdicts("beavertails") == {"no"}
 
 
+def test_a_constant_policy_leaves_out_prompts_without_a_topic():
+    text, _ = alignment.alignment_table([{**aligned(), "unknown_topic": {"before": 3, "after": 0}}])
+    told = {r["model"]: (int(r["n"]), r["reason"]) for r in rows_of(text) if r["reason"].startswith("constant policy")}
+    whole, reason = told["refusal-only"]
+    left_out = "constant policy; 3 responses to prompts without a verdict on their topic are left out"
+    assert reason == "constant policy" and told["comply-always"] == (whole - 3, left_out)
+
+
 def test_table5():
     documents = [aligned(), aligned(reward="zero-shot"), aligned("cosapien-book-publisher")]
     text, markdown = alignment.alignment_table(documents)
