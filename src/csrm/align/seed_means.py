@@ -99,6 +99,6 @@ def _by_prompt(values: Floats, clusters: Sequence[str], prompts: Sequence[str]) 
     """Sum and number of the values of each prompt, (P,) each; other prompts are left out."""
     place = {prompt: i for i, prompt in enumerate(prompts)}
     kept = [(place[c], value) for c, value in zip(clusters, values, strict=True) if c in place]
-    where = np.array([i for i, _ in kept])
+    where = np.array([i for i, _ in kept], dtype=np.int64)
     sums = np.bincount(where, [value for _, value in kept], len(prompts)).astype(np.float64)
     return sums, np.bincount(where, minlength=len(prompts)).astype(np.float64)

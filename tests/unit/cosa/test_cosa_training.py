@@ -182,6 +182,16 @@ def test_configurations_weigh_the_same_where_an_answer_of_one_has_no_verdict():
     assert over["minus_ica"]["cosa_score"]["value"] == pytest.approx(minus["value"])
 
 
+def test_a_seed_is_the_mean_over_the_configurations_that_shared_prompts_have_answers_under():
+    values = [(1.0, -0.5)] * 3
+    runs = []
+    for invalid in ({"b1", "b2", "a0"}, {"b0", "a0"}):  # p0, the one answer under b of the first, is not in the second
+        rows = scored(values, invalid)
+        runs.append(methods({name: rows for name in GENERATED}, own=set()))
+    found = evaluate_seeds(runs, MetricSettings(bootstrap=40), 0)["seen"]["sft"]["metrics"]["cosa_score"]
+    assert found["by_seed"] == pytest.approx([1.0, 0.25])
+
+
 def test_resamples_are_means_over_configurations_too():
     """Answers of one score in each configuration: no resample moves the mean, whatever prompts it draws."""
     invalid = {f"b{n}" for n in range(6)}
