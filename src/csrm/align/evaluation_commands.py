@@ -69,7 +69,7 @@ def register(commands: Any) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Metrics before and after alignment, of the first seed, and their means over all seeds where there are several."""
     from csrm.align.metrics import compare
-    from csrm.align.seed_means import over_seeds
+    from csrm.align.seed_means import invalid_over_seeds, over_seeds
 
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
     inputs = {name: getattr(options, name) for name in ("judgements_before", "judgements_after")}
@@ -77,7 +77,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         before, after = (_runs(paths, options) for paths in inputs.values())
         head = _trained(options, settings)
         means = {
-            name: over_seeds(runs, subtracted, settings, options.seed)
+            name: over_seeds(runs, subtracted, settings, options.seed) | invalid_over_seeds(runs, subtracted)
             for name, runs, subtracted in (
                 ("before", before, None),
                 ("after", after, None),
@@ -91,14 +91,14 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_compare(options: argparse.Namespace) -> None:
     """One reward's policy minus another's, on the same prompts and seeds."""
-    from csrm.align.seed_means import over_seeds
+    from csrm.align.seed_means import invalid_over_seeds, over_seeds
 
     settings: MetricSettings = read_slice(options.settings, MetricSettings)
     inputs = {name: getattr(options, name) for name in ("judgements", "other_judgements")}
     with recording([options.output], inputs, settings, options.seed):
         own, others = (_runs(paths, options) for paths in inputs.values())
         head = _trained(options, settings)
-        found = over_seeds(own, others, settings, options.seed)
+        found = over_seeds(own, others, settings, options.seed) | invalid_over_seeds(own, others)
         write_json(options.output, {"kind": "policies", **head, "other": options.other, "difference": found})
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csrm.align.metrics import TERMS, Term, Valued, columns, is_valid
-from csrm.align.scores import Floats
+from csrm.align.metrics import TERMS, Term, Valued, bounds, columns, is_valid
+from csrm.align.scores import Floats, cosa_terms
 from csrm.bench.bootstrap import mean_over_strata
 from csrm.bench.metrics import bounded, prompt_weights
 from csrm.settings import MetricSettings
@@ -52,6 +52,28 @@ def over_seeds(
     weights = prompt_weights(len(prompts), settings.bootstrap, rng)
     picks = rng.integers(len(own), size=(settings.bootstrap, len(own)))
     return {name: _metric(term, own, base, prompts, weights, picks, settings.level) for name, term in TERMS.items()}
+
+
+def invalid_over_seeds(
+    runs: Sequence[Sequence[Valued]], others: Sequence[Sequence[Valued]] | None
+) -> dict[str, int | list[float]]:
+    """Invalid verdicts of all runs, and the bounds that they leave to the mean CoSA-Score, or to its difference."""
+    low, high = _mean_bounds(runs)
+    if others:
+        other_low, other_high = _mean_bounds(others)
+        low, high = low - other_high, high - other_low
+    every = (row for rows in (*runs, *(others or [])) for row in rows)
+    return {"invalid": sum(not is_valid(row) for row in every), "cosa_score_bounds": [low, high]}
+
+
+def _mean_bounds(runs: Sequence[Sequence[Valued]]) -> tuple[float, float]:
+    """Mean over the runs of the least and of the greatest CoSA-Score that the invalid verdicts allow."""
+    found = []
+    for rows in runs:
+        helpful, safe, _ = columns(rows)
+        found.append(bounds(cosa_terms(helpful, safe), len(rows) - len(helpful)))
+    low, high = np.mean(found, axis=0).tolist()
+    return low, high
 
 
 def _metric(

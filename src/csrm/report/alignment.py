@@ -31,6 +31,7 @@ DOMAINS = {
     "cosapien-public-prosecutor": "CoSApien: Public Prosecutor",
 }
 NOT_COMPARABLE = "other policy, prompts, algorithm and judge; the paper does not name its judge"
+PARTLY = "the paper does not name its judge, nor the H of its rewards"
 EXPLAINED = (
     "`safety` is the share of compliant responses, `helpfulness_0_5` is on 0-5, `cosa_product_0_5` is mean(s h) with s "
     "in {0, 1} (our reading of the paper's column), `cosa_score` is mean(s h) with s = ±1 and h in [0, 1] (CoSA), "
@@ -87,14 +88,18 @@ def _cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cel
         cell = _cell(document, model, metric, value["value"])
         cell = cell._replace(low=value["low"], high=value["high"], n=value["n"], n_prompts=value["n_prompts"])
         if metric == "cosa_score" and found.get("invalid"):
-            low, high = found["cosa_score_bounds"]
-            cell = cell._replace(reason=f"{found['invalid']} without a verdict: between {low:.3f} and {high:.3f}")
+            cell = cell._replace(reason=_unjudged(found))
         if printed:
             difference = value["value"] - printed.value
             cell = cell._replace(published=printed.value, difference=difference, footnote=footnote(printed))
             cell = cell._replace(printed_in=printed.place)
         cells.append(cell)
     return cells
+
+
+def _unjudged(found: Mapping[str, Any]) -> str:
+    low, high = found["cosa_score_bounds"]
+    return f"{found['invalid']} without a verdict: between {low:.3f} and {high:.3f}"
 
 
 def _policies(document: Document) -> list[Cell]:
@@ -108,9 +113,11 @@ def _policies(document: Document) -> list[Cell]:
 def _seed_cells(document: Document, model: str, found: Mapping[str, Any]) -> list[Cell]:
     """Means over seeds, with the value of each seed and their standard deviation as the reason."""
     seeds = ", ".join(map(str, document["seeds"]))
-    told = {m: " ".join(f"{value:.3f}" for value in found[m]["by_seed"]) for m in METRICS}
+    told = {m: " ".join(f"{v:.3f}" for v in found[m]["by_seed"]) + f" (sd {found[m]['sd']:.3f})" for m in METRICS}
+    if found.get("invalid"):
+        told["cosa_score"] += f"; {_unjudged(found)}"
     return [
-        cell._replace(seed=None, reason=f"seeds {seeds}: {told[cell.metric]} (sd {found[cell.metric]['sd']:.3f})")
+        cell._replace(seed=None, reason=f"seeds {seeds}: {told[cell.metric]}")
         for cell in _cells(document, f"{model}, mean of {len(document['seeds'])} seeds", found)
     ]
 
@@ -132,6 +139,7 @@ def _anchors(document: Document) -> list[Cell]:
 
 def _cell(document: Document, model: str, metric: str, value: float) -> Cell:
     config = document["config"]
+    alike = document["scale"] == "paper" and config in DOMAINS
     return Cell(
         table="table5",
         model=model,
@@ -141,8 +149,8 @@ def _cell(document: Document, model: str, metric: str, value: float) -> Cell:
         positive_class="",
         source=f"measured@{document['scale']}",
         measured=value,
-        comparable="no",
-        reason=NOT_COMPARABLE,
+        comparable="partly" if alike else "no",
+        reason=PARTLY if alike else NOT_COMPARABLE,
         seed=document.get("seed"),
         protocol=str(document.get("algorithm", "")),
     )

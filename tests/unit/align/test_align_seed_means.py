@@ -8,7 +8,7 @@ import pytest
 
 from csrm.align.metrics import compare
 from csrm.align.schema import Judgement
-from csrm.align.seed_means import over_seeds
+from csrm.align.seed_means import invalid_over_seeds, over_seeds
 from csrm.bench.bootstrap import bootstrap_difference
 from csrm.report import alignment
 from csrm.settings import AlignSettings, MetricSettings
@@ -134,3 +134,24 @@ def test_table5_shows_seeds_and_the_difference_of_two_rewards() -> None:
     elsewhere = {**one, "trained_under": "no-alcohol"}
     printed = alignment.alignment_table([elsewhere, document])[1]
     assert "| csrm minus zero-shot, trained under no-alcohol (DPO) | safety | measured@demo |" in printed
+
+
+def test_invalid_verdicts_bound_the_mean_over_seeds_and_its_difference() -> None:
+    whole = [judged(0, 0.5), judged(1, 0.5)]
+    asked = whole[0][0].model_copy(update={"safe": None})
+    partly = [[asked, *whole[0][1:]], whole[1]]
+    assert invalid_over_seeds(whole, None)["invalid"] == 0
+    score = over_seeds(whole, None, METRICS, 0)["cosa_score"]["value"]
+    assert invalid_over_seeds(whole, None)["cosa_score_bounds"] == pytest.approx([score, score])
+    lost = whole[0][0].helpfulness or 0.0
+    found = invalid_over_seeds(partly, None)
+    ends = [score + (end - lost) / (2 * len(whole[0])) for end in (-1, 1)]
+    assert found["invalid"] == 1 and found["cosa_score_bounds"] == pytest.approx(ends)
+    minus = invalid_over_seeds(whole, partly)["cosa_score_bounds"]
+    assert minus == pytest.approx([score - ends[1], score - ends[0]])
+    difference = over_seeds(partly, whole, METRICS, 0) | invalid_over_seeds(partly, whole)
+    head = {"config": "no-pets", "reward": "csrm", "algorithm": "DPO", "scale": "demo", "seed": 0, "seeds": [0, 1]}
+    pair = {**head, "kind": "policies", "other": "zero-shot", "difference": difference}
+    rows = csv.DictReader(io.StringIO(alignment.alignment_table([pair])[0]))
+    reasons = {row["metric"]: row["reason"] for row in rows if row["benchmark"] == "no-pets"}
+    assert "1 without a verdict: between" in reasons["cosa_score"] and "without" not in reasons["safety"]

@@ -212,6 +212,11 @@ def test_table5():
     assert arab[after, "safety"] == "0.695" and arab[alignment.BEFORE, "safety"] == "0.56"
     assert sum(r["source"] == "published" for r in rows) == 105
     assert "CSRM (ours) (REINFORCE++)" in markdown or "CSRM (REINFORCE++)" in markdown
+    paper = [aligned("cosapien-book-publisher", scale="paper"), aligned("no-alcohol", scale="paper")]
+    comparable = {
+        r["benchmark"]: r["comparable"] for r in rows_of(alignment.alignment_table(paper)[0]) if r["measured"]
+    }
+    assert comparable == {"cosapien-book-publisher": "partly", "no-alcohol": "no"}
 
 
 def test_command_writes_both_files_and_refuses_another_scale(tmp_path):
