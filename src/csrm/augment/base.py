@@ -35,7 +35,8 @@ def build(
             continue
         config = cap(config, settings.max_standard, facts.violated, rng)
         rate = 1.0 if rng.random() < settings.guideline_rate else 0.0
-        branch = Branch(config=show(shuffle(config, rng), rate, rng), label=label, source="base")
+        config = shuffle(config, rng) if settings.shuffle else config
+        branch = Branch(config=show(config, rate, rng), label=label, source="base")
         groups.append(Group(id=f"base:{row.id}", prompt_id=row.prompt_id, messages=row.messages, branches=[branch]))
         counts["groups"] += 1
         counts[f"branches labelled {label}"] += 1

@@ -18,8 +18,6 @@ from csrm.configs.safety_config import Category
 from csrm.rows import Branch, Group, Row
 from csrm.settings import AugmentSettings
 
-BOTH_RATE = 0.25  # share of unsafe configurations that also hold p- (times insert_negative)
-
 
 def build(
     rows: Iterable[Row],
@@ -152,7 +150,7 @@ def _positive(
     config, keep = list(background), set()
     if rng.random() < settings.insert_positive or not config:
         config, keep = insert(config, inserted, rng), {inserted.key}
-    if negative is not None and rng.random() < BOTH_RATE * settings.insert_negative:
+    if negative is not None and rng.random() < settings.insert_both * settings.insert_negative:
         config = insert(config, negative, rng)
     return cap(config, size, keep, rng)
 
@@ -187,7 +185,8 @@ def _branch(
 ) -> Branch:
     own = [c for c in config if not (c.key or "").startswith(("bank:", "llm:"))]
     shown = {c.key: c for c in show(own, settings.guideline_rate, rng)}
-    config = shuffle([shown.get(c.key, c) for c in config], rng)
+    named = [shown.get(c.key, c) for c in config]
+    config = shuffle(named, rng) if settings.shuffle else named
     return Branch(config=config, label=eq1(config, facts.violated, positive), source="cca")
 
 

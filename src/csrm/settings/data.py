@@ -67,6 +67,13 @@ class AugmentSettings(Section):
     drop_rate: Share = Field(0.5, description="probability of dropping each category of p (CCA step i)")
     insert_positive: Share = Field(1.0, description="probability of inserting p+ into the unsafe configuration")
     insert_negative: Share = Field(0.7, description="probability of inserting p- into a configuration")
+    insert_both: Share = Field(
+        0.25, description="share of these insertions that an unsafe configuration, which holds p+, gets as well"
+    )
+    shuffle: bool = Field(
+        True,
+        description="random order of the categories; false: what stays of p keeps its own, inserted ones stand anywhere",
+    )
     matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
     max_standard: int = Field(3, ge=1, description="largest number of categories of a standard configuration (base)")

@@ -213,3 +213,31 @@ def test_conversations_without_a_contrast_are_kept_at_the_rate_asked_for():
     assert single(every) > single(some) > single(none) == 0
     assert counts["dropped: every configuration gives one label"] == len(every) - len(some)
     assert all_counts["dropped: every configuration gives one label"] == single(every)
+
+
+def in_order(config, order):
+    places = [order.index(c.key) for c in config if c.key in order]
+    return places == sorted(places)
+
+
+def test_categories_of_p_keep_their_order_unless_they_are_shuffled():
+    row = max(ROWS, key=lambda r: len(base.standard_item(r, CATALOGUE.facts(r, 0.5), CATALOGUE)[0]))
+    order = [c.key for c in base.standard_item(row, CATALOGUE.facts(row, 0.5), CATALOGUE)[0]]
+    for shuffled in (True, False):
+        settings = fakes.settings(shuffle=shuffled, max_standard=len(order))
+        found, _ = base.build([row] * 20, CATALOGUE, settings, Random(0))
+        kept = [in_order(group.branches[0].config, order) for group in found]
+        assert len(order) > 2 and all(kept) is not shuffled
+    groups, _ = build(max_categories=9, drop_rate=0, insert_negative=0, shuffle=False)
+    unsafe = [b.config for g in groups if g.id == f"cca:{row.id}" for b in g.branches if b.label == "unsafe"]
+    assert unsafe and all(in_order(config, order) for config in unsafe)
+
+
+def test_unsafe_configurations_hold_p_minus_as_often_as_asked():
+    def doubled(share):
+        groups, _ = build(max_categories=9, insert_positive=1, insert_negative=1, insert_both=share, contrasts=3)
+        branches = [b for g in groups for b in g.branches if b.label == "unsafe"]
+        return sum(sum((c.key or "").startswith("bank:") for c in b.config) > 1 for b in branches), len(branches)
+
+    (none, _), (some, n), (every, _) = doubled(0), doubled(0.5), doubled(1)
+    assert none == 0 < some < every <= n
