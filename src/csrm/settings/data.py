@@ -72,7 +72,7 @@ class AugmentSettings(Section):
     )
     shuffle: bool = Field(
         True,
-        description="random order of the categories; false: what stays of p keeps its own, inserted ones stand anywhere",
+        description="random order of the categories; false: those of p keep theirs, inserted ones stand anywhere",
     )
     matched_negatives: Share = Field(1.0, description="share of p- that are drawn as often as they were p+ elsewhere")
     max_categories: int = Field(2, ge=1, description="largest number of categories in a generated configuration")
