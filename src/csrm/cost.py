@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from csrm.settings import Settings, TrainSettings, load
-from csrm.speed import ASSUMED, H100_TFLOPS, Speed, measured_utilisation
+from csrm.speed import ASSUMED, H100_TFLOPS, Speed, taken_speed
 from csrm.work import Work, work_from_groups, work_from_settings
 from csrm.yaml_reader import read_yaml
 
@@ -270,8 +270,7 @@ def _speed(options: argparse.Namespace) -> Speed:
             "above 0 and up to 1"
         )
     if options.manifest:
-        measured = measured_utilisation(options.manifest, options.tflops)
-        return Speed(options.devices, options.tflops, measured, f"measured, {options.manifest}")
+        return taken_speed(options.devices, options.tflops, options.manifest)
     return Speed(options.devices, options.tflops, share, "assumed" if options.utilisation is None else "as given")
 
 

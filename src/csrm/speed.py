@@ -45,3 +45,16 @@ def measured_utilisation(manifest: Path, tflops: float) -> float:
             "the device that it was trained on"
         )
     return found
+
+
+def taken_speed(devices: int, tflops: float, manifest: str | None) -> Speed:
+    """Devices of a peak, at the share of it that the trained model of a manifest reached, or at the assumed one.
+
+    Raises:
+        ValueError: if there is no such manifest, or it has no throughput below the peak.
+    """
+    if manifest is None:
+        return Speed(devices, tflops)
+    if not Path(manifest).is_file():
+        raise ValueError(f"{manifest} does not exist: give the manifest.json of a model that csrm train made")
+    return Speed(devices, tflops, measured_utilisation(Path(manifest), tflops), f"measured, {manifest}")

@@ -54,6 +54,16 @@ def test_a_dry_run_at_the_paper_scale_prints_the_price(copy: Path) -> None:
     assert "device-hours" not in snakemake(copy, "--dry-run", "--config", "scale=demo")
 
 
+def test_the_price_takes_the_utilisation_that_was_measured(copy: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"notes": {"flops_per_second": 2.5e14, "processes": 1}}', encoding="utf-8")
+    given = f"price={{manifest: '{manifest}', tflops: 500}}"
+    printed = snakemake(copy, "--dry-run", "--config", "scale=paper", given)
+    assert f"8 devices of 500 TFLOP/s at 50 % utilisation (measured, {manifest})" in printed
+    refused = run(copy, "snakemake", "--dry-run", "--config", "scale=paper", "price={manifest: none.json}")
+    assert refused.returncode and "none.json does not exist: give the manifest.json" in refused.stdout
+
+
 def test_the_paper_scale_plans_its_guards_without_their_weights(copy: Path) -> None:
     target = "results/paper/metrics/wildguard/wildguard-refusal.json"
     options = ("scale=paper", "score={models: [wildguard, qwen3-30b-thinking, minilm-lr]}")

@@ -17,7 +17,7 @@ from csrm.settings.data import AugmentSettings, DataSettings, LLMSettings
 from csrm.settings.errors import explain
 from csrm.settings.helpfulness import RATED, HelpfulnessSettings
 from csrm.settings.score import BackendSettings, MetricSettings, ParseFailure, ScoreSettings
-from csrm.settings.train import SEED_MARK, TrainSettings, VerbalizerSettings
+from csrm.settings.train import SEED_MARK, PriceSettings, TrainSettings, VerbalizerSettings
 from csrm.yaml_reader import read_yaml
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Mode",
     "PairAlgorithm",
     "ParseFailure",
+    "PriceSettings",
     "ReinforceSettings",
     "SamplingSettings",
     "ScoreSettings",
@@ -72,6 +73,7 @@ class Settings(Section):
     align: AlignSettings = AlignSettings()
     capability: CapabilitySettings = CapabilitySettings()
     cosa: CosaSettings = CosaSettings()
+    price: PriceSettings = PriceSettings()
 
     @model_validator(mode="after")
     def _thresholds(self) -> "Settings":

@@ -98,3 +98,14 @@ class TrainSettings(Section):
                 f"{self.device_groups}: choose a divisor"
             )
         return self
+
+
+class PriceSettings(Section):
+    """How fast the training that a dry run of the paper scale prices is taken to be."""
+
+    manifest: str | None = Field(
+        None, description="manifest.json of a trained model, whose share of the peak is taken (None: 40 %, assumed)"
+    )
+    tflops: float = Field(
+        989.0, gt=0, description="peak of a device, that model's too, 10^12 operations a second (H100, dense bfloat16)"
+    )
