@@ -46,6 +46,17 @@ def test_missing_reporter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         trainer._arguments(TrainSettings(report_to=["trackio", "wandb"]), 0, tmp_path)
 
 
+def test_named_reporters_reach_the_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from csrm.train import trainer
+
+    monkeypatch.setattr(trainer, "find_spec", lambda name: object())
+    assert trainer._arguments(TrainSettings(report_to=["trackio", "wandb"]), 0, tmp_path).report_to == [
+        "trackio",
+        "wandb",
+    ]
+    assert trainer._arguments(TrainSettings(), 0, tmp_path).report_to == []
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_weights_of_one(tiny_backbone: Path, tmp_path: Path) -> None:
     """Whole runs of `csrm train`: in this process, and through the launcher of the settings."""
