@@ -13,7 +13,8 @@ def measurements(
 ) -> dict[str, Any]:
     """Counts over the whole run, rates over the steps that this process timed.
 
-    `tokens` are those of all sequences, `tokens_computed` those left once prefixes are shared.
+    `tokens` are those of all sequences, `tokens_computed` those left once prefixes are shared, `tokens_longest_pass`
+    the most of these in one forward pass.
     Peak memory is in MiB: of the process, and of the accelerator when there is one.
 
     Args:
@@ -26,6 +27,9 @@ def measurements(
     from csrm.cost import architecture_of, operations_per_token
 
     trees = [len(example.tree) for example in examples]
+    passes = [
+        sum(trees[start : start + settings.device_groups]) for start in range(0, len(trees), settings.device_groups)
+    ]
     timed = trees[first_step * settings.batch_groups :]
     shape = architecture_of(config)
     operations = sum(size * operations_per_token(shape, settings, size) for size in trees) / sum(trees)
@@ -38,6 +42,7 @@ def measurements(
         "ranking_pairs": sum(len(example.pairs) for example in examples),
         "tokens": sum(example.tokens for example in examples),
         "tokens_computed": sum(trees),
+        "tokens_longest_pass": max(passes),
         "tokens_cut": sum(example.cut for example in examples),
         "tokens_per_second": round(speed, 1),
         "flops_per_token": round(operations),

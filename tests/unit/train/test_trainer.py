@@ -273,6 +273,7 @@ def test_measurements_of_a_resumed_run_time_its_own_steps(tiny_scorer: Any) -> N
     assert whole["tokens_per_second"] == round(computed / 2, 1)
     assert rest["tokens_per_second"] == sum(len(e.tree) for e in made[16:])
     assert whole["tokens_computed"] == rest["tokens_computed"] == computed <= whole["tokens"]
+    assert whole["tokens_longest_pass"] == max(len(made[i].tree) + len(made[i + 1].tree) for i in range(0, 24, 2))
     assert (whole["steps"], rest["steps"], rest["steps_timed"]) == (6, 6, 2)
     assert whole["peak_memory"]["process_mib"] > 50
 
