@@ -242,11 +242,15 @@ def train_slice(model_id):
 
 
 def raw_inputs(dataset_id):
-    """Raw files of a data set: the fetched folder's manifest, or the mirror's files in place."""
+    """Raw files of a data set: the fetched folder's manifest, or files in place, relative where the checkout has them.
+
+    Snakemake records these paths: absolute ones would make a moved or copied checkout run again.
+    """
     raw = raw_id(DATASETS[dataset_id], S.data_root)
     if raw:
         return [f"data/raw/{raw}/manifest.json"]
-    return [str(p) for p in input_paths(DATASETS[dataset_id], Path("config"), None, Path(S.data_root or "."))]
+    here, found = Path.cwd(), input_paths(DATASETS[dataset_id], Path("config"), None, Path(S.data_root or "."))
+    return [str(p.relative_to(here) if p.is_relative_to(here) else p) for p in found]
 
 
 def benchmark_rows(benchmark_id):
