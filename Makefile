@@ -37,7 +37,7 @@ report: setup
 	$(RUN) snakemake --cores $(CORES) $(ARGS) --report results/report.html
 
 test: .venv/.stamp-dev
-	$(RUN) pytest
+	$(RUN) OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
 
 lint: .venv/.stamp-dev
 	$(BIN)/ruff check .

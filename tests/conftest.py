@@ -8,6 +8,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, a file's stay together, and so do those of the one smoke run."""
+    for item in items:
+        smoke = "smoke" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke" if smoke else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
