@@ -75,7 +75,7 @@ def test_sharded_training_gives_the_weights_of_one_process(
 ) -> None:
     """The shipped configuration for two processes on a CPU; stopped after its checkpoint, and started again."""
     if shards == "zero3":
-        pytest.importorskip("deepspeed", reason="pip install deepspeed to test ZeRO-3")
+        pytest.importorskip("deepspeed", reason="optional: pip install -c constraints.txt -e '.[zero3]' to test it")
     config = yaml.safe_load((CONFIGS / f"{shards}.yaml").read_text(encoding="utf-8"))
     (tmp_path / "launcher.yaml").write_text(yaml.safe_dump({**config, "num_processes": 2, "mixed_precision": "no"}))
     write_rows(tmp_path / "groups.jsonl", training_groups())
