@@ -26,6 +26,14 @@ GROUPS = (
 )
 
 
+DESCRIPTION = (
+    "For people: `score` judges your own conversations under your own policy, `audit` traces a result to raw bytes, "
+    "`cost` prices a training, `settings` writes the scales' documentation of settings, `strictness-sheet` and "
+    "`strictness-agreement` have pairs checked by hand, `cosalign-check` and `cosalign-export` read and write "
+    "preference data. The others are steps of the workflow, called by its rules."
+)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that takes options by their whole names only: `--config` is not short for `--config-dir`."""
 
@@ -35,7 +43,7 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each group module registers its own with `register(subparsers)`."""
-    parser = Parser(prog="csrm", description=__doc__)
+    parser = Parser(prog="csrm", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         import_module(group).register(commands)

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 
 from csrm.bench.evaluate import sample_of
-from csrm.bench.metrics import SMECE_RESAMPLES, STATISTICS, Array, Sample, bounded, prompt_weights, sizes, undefined
+from csrm.bench.metrics import (
+    SHARES,
+    SMECE_RESAMPLES,
+    STATISTICS,
+    Array,
+    Sample,
+    bounded,
+    prompt_weights,
+    sizes,
+    undefined,
+)
 from csrm.rows import Item, ScoreRow
 from csrm.settings import MetricSettings
 
@@ -53,7 +63,8 @@ def _metric(
     if reason:
         return {"value": None, "n": n, "n_prompts": prompts, "reason": reason}
     values, drawn = _draw(name, own, weights, picks)
-    found = {**bounded(float(values.mean()), drawn, n, prompts, level)._asdict(), "by_seed": values.tolist()}
+    mean = bounded(float(values.mean()), drawn, n, prompts, level, share=name in SHARES)
+    found = {**mean._asdict(), "by_seed": values.tolist()}
     if others is not None:
         base, base_drawn = _draw(name, others, weights, picks)
         difference = bounded(float((values - base).mean()), drawn - base_drawn, n, prompts, level)

@@ -61,6 +61,15 @@ def test_intervals_hold_the_seeds_too() -> None:
     assert wide["high"] - wide["low"] > 3 * (narrow["high"] - narrow["low"])
 
 
+def test_a_share_that_is_whole_with_every_seed_has_the_exact_interval_of_its_prompts() -> None:
+    asked = items(12)
+    found = over_seeds(asked, [scores(asked, 50.0, seed) for seed in (1, 2)], None, SETTINGS, seed=0)
+    whole = found["pair_accuracy"]
+    assert (whole["value"], whole["high"]) == (1, 1)
+    assert whole["low"] == pytest.approx(0.025 ** (1 / 12))
+    assert found["auroc"]["low"] is None, "no share"
+
+
 def test_the_reference_is_resampled_alike() -> None:
     asked = items()
     runs = [scores(asked, 1.0, seed) for seed in (1, 2)]
