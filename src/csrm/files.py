@@ -77,13 +77,43 @@ def write_rows(path: str | Path, rows: Iterable[BaseModel | dict[str, Any]]) -> 
 
 def read_dicts(path: str | Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON object of each non-empty line; a broken line is named by number."""
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{path}, line {number}: not valid JSON ({error})") from None
+    return (row for _, row in numbered_dicts(path))
+
+
+def numbered_dicts(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`read_dicts` with the number of each line; a byte order mark is skipped.
+
+    Raises:
+        ValueError: for a line that is not JSON, or bytes that are not UTF-8.
+    """
+    with Path(path).open(encoding="utf-8-sig") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, json.loads(line)
+        except UnicodeDecodeError as error:
+            raise not_utf8(path, error) from None
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not valid JSON ({error}); each line holds one whole JSON object"
+            ) from None
+
+
+def read_text(path: str | Path) -> str:
+    """A text file in UTF-8, without a byte order mark.
+
+    Raises:
+        ValueError: for bytes that are not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
+
+
+def not_utf8(path: str | Path, error: UnicodeDecodeError) -> ValueError:
+    """The error for a text file in another encoding."""
+    return ValueError(f"{path} is not in UTF-8 (byte {error.object[error.start]:#x}): save it in that encoding")
 
 
 def read_rows(path: str | Path, model: type[Model]) -> list[Model]:

@@ -80,6 +80,7 @@ def test_with_categories_keeps_the_name() -> None:
         ("categories: [A\n", r"mine.yaml: "),
         ("categories: [A]\ncategories: [B]\n", r"mine.yaml: key 'categories' is given twice, in lines 1 and 2"),
         ("name: x\ncategories: [A]\ntreshold: 1\n", r"mine.yaml: .* unknown keys \['treshold'\]: use name and categ"),
+        ("categories:\n- {name: 7}\n", r"mine.yaml: category 1: `name` is 7, of type int: write text, in quotes"),
         ("categories: []\n", r"mine.yaml: .*expected a non-empty list `categories`"),
     ],
 )

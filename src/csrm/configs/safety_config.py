@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from csrm.files import read_text
 from csrm.yaml_reader import read_yaml
 
+PROSE = "Policy"  # name of the category that text without numbered lines becomes
 _NUMBERED = re.compile(r"^\s*S?(\d+)\s*[.:)]\s*(.+)$")
 
 
@@ -39,7 +41,7 @@ class SafetyConfig(BaseModel):
         """
         path = Path(path)
         if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
-            return cls.from_text(path.read_text(encoding="utf-8"), name=path.stem)
+            return cls.from_text(read_text(path), name=path.stem)
         data = read_yaml(path)
         try:
             return cls.from_data(data, name=path.stem)
@@ -74,7 +76,7 @@ class SafetyConfig(BaseModel):
                 last = categories[-1]
                 categories[-1] = last.model_copy(update={"guideline": f"{last.guideline} {line}".strip()})
             else:
-                categories.append(Category(name="Policy", guideline=line))
+                categories.append(Category(name=PROSE, guideline=line))
         if not categories:
             raise ValueError(f"configuration {name!r} is empty: write one `S1: Name. guideline` line per category")
         return cls(name=name, categories=tuple(categories))
@@ -90,7 +92,11 @@ def _category(data: Any, number: int) -> Category:
         return Category(name=data)
     if not isinstance(data, dict) or not data.get("name"):
         raise ValueError(f"category {number} needs a `name` (and may have a `guideline`), got {data!r}")
+    for field, value in data.items():
+        if not isinstance(value, str | None):
+            kind = type(value).__name__
+            raise ValueError(f"category {number}: `{field}` is {value!r}, of type {kind}: write text, in quotes")
     unknown = sorted(set(data) - set(Category.model_fields))
     if unknown:
         raise ValueError(f"category {number} ({data['name']!r}) has unknown keys {unknown}: use name and guideline")
-    return Category(**data)
+    return Category(**{field: value for field, value in data.items() if value is not None})

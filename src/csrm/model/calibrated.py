@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from csrm.files import read_json
+from csrm.overrides import as_option
+
 NAME = "calibration.json"
 METHODS = ("temperature", "platt", "isotonic")
 
@@ -46,7 +49,6 @@ def open_calibration(
         ValueError: if the file is none, another model's, or has no such threshold.
     """
     from csrm.bench.calibration import read_calibration, threshold_of
-    from csrm.files import read_json
 
     if path is None and method is None and target_fpr is None:
         return None
@@ -67,8 +69,15 @@ def _find(model: Path) -> Path:
         if path.is_file():
             return path
     looked = " nor ".join(str(path) for path in tried)
-    fix = f"make it with `snakemake --cores all {tried[-1]}`" if len(tried) > 1 else "put the model's file there"
+    fix = f"make it with `{_command(model, tried[-1])}`" if len(tried) > 1 else "put the model's file there"
     raise FileNotFoundError(f"there is no {looked}: {fix}, or give --calibration FILE")
+
+
+def _command(model: Path, target: Path) -> str:
+    """The command that makes `target` with the overrides of the run that trained the model."""
+    manifest = model / "manifest.json"
+    overrides = (read_json(manifest).get("overrides") if manifest.is_file() else None) or {}
+    return f"snakemake --cores all {target}{as_option(overrides)}"
 
 
 def calibrate_rows(rows: Sequence[Mapping[str, Any]], calibration: Calibration) -> list[dict[str, Any]]:

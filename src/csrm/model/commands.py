@@ -1,9 +1,11 @@
 """Commands of the model layer: make backbones, score benchmark items, score a user's own conversations."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+from csrm.files import atomic
 from csrm.model.calibrated import METHODS, calibrate_rows, open_calibration
 
 
@@ -37,6 +39,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     score.add_argument("--served", metavar="NAME", help="name that the server gives the model (default: its folder)")
     score.add_argument("--cache-dir", metavar="DIR", help="keep what is computed of each policy (order config-first)")
     score.add_argument("--cache-memory", type=int, default=1024, metavar="MIB", help="of kept policies (default: 1024)")
+    score.add_argument(
+        "--max-length", type=int, default=1024, help="longest input, tokens; longer ones are cut (default: 1024)"
+    )
     score.add_argument(
         "--token-budget", type=int, default=4096, help="tokens in one pass: bounds memory (default: 4096)"
     )
@@ -103,39 +108,57 @@ def run_score(options: argparse.Namespace) -> None:
     """
     import sys
 
-    from csrm.configs.safety_config import SafetyConfig
-    from csrm.files import write_rows
+    from csrm.model.conversations import read_conversations
     from csrm.model.device import check_folder
     from csrm.model.scorer import CSRM
 
     settings = _score_settings(options)
-    conversations = _read_conversations(options.conversations)
-    configs = [SafetyConfig.load(path) for path in options.config]
+    conversations = read_conversations(options.conversations)
+    configs = _load_configs(options.config)
     check_folder(options.model)
     calibration = open_calibration(options.model, options.calibration, options.method, options.target_fpr)
     model = CSRM.open(options.model, settings, name=options.served)
     if model.backend.describe().get("same_bits") is False:
-        print(
-            "csrm score: scores may differ in the last bits here with what is scored together",
-            file=sys.stderr,
-        )
+        _say("scores may differ in the last bits here with what is scored together")
     if options.cache_dir:
         model.keep_configs(options.cache_dir, options.cache_memory * 2**20)
-    grid = model.score_many(conversations, configs, progress=sys.stderr.isatty())
+    grid = model.score_many([c.messages for c in conversations], configs, progress=sys.stderr.isatty())
     rows: list[dict[str, Any]] = [
-        {"conversation": n, "config": config.name, **score._asdict()}
-        for n, scores in enumerate(grid)
+        {"conversation": n, **({} if one.id is None else {"id": one.id}), "config": config.name, **score._asdict()}
+        for n, (one, scores) in enumerate(zip(conversations, grid, strict=True))
         for config, score in zip(configs, scores, strict=True)
     ]
+    if cut := sum(row["truncated"] for row in rows):
+        _say(f"{cut} of {len(rows)} inputs were cut to {options.max_length} tokens (`truncated`); see --max-length")
     if calibration:
-        print(f"csrm score: {calibration}", file=sys.stderr)
+        _say(str(calibration))
         rows = calibrate_rows(rows, calibration)
+    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     if options.output:
-        write_rows(options.output, rows)
+        with atomic(options.output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     else:
-        import json
+        sys.stdout.write(text)
 
-        sys.stdout.writelines(f"{json.dumps(row)}\n" for row in rows)
+
+def _load_configs(paths: list[str]) -> list[Any]:
+    """The policies, whose names tell their scores apart."""
+    from csrm.configs.safety_config import PROSE, SafetyConfig
+
+    configs = [SafetyConfig.load(path) for path in paths]
+    names = [config.name for config in configs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several policies are named {twice}: give each a `name` (YAML) or file name of its own")
+    for path, config in zip(paths, configs, strict=True):
+        if [category.name for category in config.categories] == [PROSE]:
+            _say(f"{path} has no `S1: Name. Guideline` lines: all of it is read as the guideline of one category")
+    return configs
+
+
+def _say(text: str) -> None:
+    import sys
+
+    print(f"csrm score: {text}", file=sys.stderr)
 
 
 def _score_settings(options: argparse.Namespace) -> Any:
@@ -143,40 +166,8 @@ def _score_settings(options: argparse.Namespace) -> Any:
 
     from csrm.settings import ScoreSettings, explain
 
-    asked = {name: getattr(options, name) for name in ("dtype", "backend", "base_url", "token_budget")}
+    asked = {name: getattr(options, name) for name in ("dtype", "backend", "base_url", "max_length", "token_budget")}
     try:
         return ScoreSettings.model_validate(asked)
     except ValidationError as error:
         raise ValueError(explain(error, ScoreSettings)) from None
-
-
-def _read_message(data: Any, place: str) -> Any:
-    from typing import get_args
-
-    from csrm.rows import Message
-
-    if not isinstance(data, dict) or set(data) != {"role", "content"} or not isinstance(data["content"], str):
-        raise ValueError(f'{place}: expected {{"role": "...", "content": "..."}}, got {str(data)[:80]}')
-    roles = get_args(Message.model_fields["role"].annotation)
-    if data["role"] not in roles:
-        raise ValueError(f"{place}: role {data['role']!r} is unknown: choose among {', '.join(roles)}")
-    return Message.model_validate(data)
-
-
-def _read_conversations(path: Path) -> list[Any]:
-    from csrm.files import read_dicts
-
-    conversations = []
-    for number, row in enumerate(read_dicts(path), 1):
-        if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
-            raise ValueError(f'{path}, line {number}: expected {{"messages": [...]}}, got {str(row)[:80]}')
-        messages = [_read_message(m, f"{path}, line {number}, message {n}") for n, m in enumerate(row["messages"], 1)]
-        if messages[-1].role != "assistant":
-            raise ValueError(
-                f"{path}, line {number}: the last message is of role {messages[-1].role!r}; it is the one that is "
-                "judged and must be the assistant's"
-            )
-        conversations.append(messages)
-    if not conversations:
-        raise ValueError(f'{path} holds no conversations: write a line {{"messages": [...]}} for each')
-    return conversations

@@ -30,22 +30,28 @@ def encode_request(
     A request that is too long loses the end of its longest message, again and again, never a turn or a category.
 
     Raises:
-        ValueError: if the configuration alone leaves no room for the conversation.
+        ValueError: if the configuration and the turns leave no room for a word of the conversation.
     """
     messages, cut = list(messages), 0
     tokens = _tokens(tokenizer, render(messages, categories, order))
-    while len(tokens) > max_length:
-        lengths = [len(tokenizer(m.content, add_special_tokens=False).input_ids) for m in messages]
-        longest = max(range(len(messages)), key=lengths.__getitem__)
-        excess = len(tokens) - max_length
-        keep = lengths[longest] - max(1, min(excess, lengths[longest] // 2))
-        if keep < 1:
-            raise ValueError(
-                f"the configuration leaves no room for the conversation in {max_length} tokens: raise max_length"
-            )
-        ids = tokenizer(messages[longest].content, add_special_tokens=False).input_ids[:keep]
-        messages[longest] = Message(role=messages[longest].role, content=tokenizer.decode(ids))
-        cut += lengths[longest] - keep
+    if len(tokens) <= max_length:
+        return Encoded(tokens, 0)
+    texts = [tokenizer(m.content, add_special_tokens=False).input_ids for m in messages]
+    while (excess := len(tokens) - max_length) > 0:
+        before = [len(text) for text in texts]
+        while excess > 0:
+            longest = max(range(len(texts)), key=lambda i: len(texts[i]))
+            taken = max(1, min(excess, len(texts[longest]) // 2))
+            if len(texts[longest]) <= taken:
+                raise ValueError(
+                    f"{len(categories)} categories and {len(messages)} messages leave no room for the conversation in "
+                    f"{max_length} tokens: raise max_length, or shorten the configuration or the conversation"
+                )
+            texts[longest], excess, cut = texts[longest][:-taken], excess - taken, cut + taken
+        for i, (message, text) in enumerate(zip(messages, texts, strict=True)):
+            if len(text) < before[i]:
+                messages[i] = Message(role=message.role, content=tokenizer.decode(text))
+                texts[i] = tokenizer(messages[i].content, add_special_tokens=False).input_ids
         tokens = _tokens(tokenizer, render(messages, categories, order))
     return Encoded(tokens, cut)
 

@@ -13,7 +13,7 @@ from csrm.model.backends.local import TransformersBackend
 from csrm.model.decoder import token_bytes
 from csrm.model.device import inference_dtype, load_model, load_tokenizer
 from csrm.model.prefixes import LIMIT
-from csrm.model.reward import encode_request
+from csrm.model.reward import Encoded, encode_request
 from csrm.model.verbalizer import Verbalizer, resolve_verbalizer
 from csrm.model.walk import common
 from csrm.rows import Message
@@ -238,12 +238,15 @@ class CSRM:
         """
         from tqdm import tqdm
 
-        encoded = [
-            encode_request(self.tokenizer, r.messages, r.categories, self.order, self.max_length)
-            for r in tqdm(requests, desc="tokens", unit="item", disable=not progress)
-        ]
+        encoded = [self._encoded(r) for r in tqdm(requests, desc="tokens", unit="item", disable=not progress)]
         log_odds = self.backend.log_odds([e.tokens for e in encoded], progress)
         return [_score(s, len(e.tokens), e.cut > 0) for s, e in zip(log_odds, encoded, strict=True)]
+
+    def _encoded(self, request: Request) -> Encoded:
+        try:
+            return encode_request(self.tokenizer, request.messages, request.categories, self.order, self.max_length)
+        except ValueError as error:
+            raise ValueError(f"the conversation that begins {request.messages[0].content[:60]!r}: {error}") from None
 
 
 def _loaded(config: SafetyConfig | str | Path) -> SafetyConfig:

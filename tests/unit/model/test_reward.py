@@ -30,8 +30,19 @@ def test_long_request_is_cut_and_counted_but_keeps_every_turn_and_category(tiny_
     assert "User: where is the key?" in text and "S1: Privacy. No addresses." in text and "Agent: under the mat" in text
 
 
+def test_many_short_turns_are_cut_one_by_one(tiny_scorer: Any) -> None:
+    turns = [Message(role=("user", "assistant")[n % 2], content="a word or two") for n in range(40)]
+    whole = encode_request(tiny_scorer.tokenizer, turns, CATEGORIES, "config-last", 10_000)
+    cut = encode_request(tiny_scorer.tokenizer, turns, CATEGORIES, "config-last", len(whole.tokens) - 60)
+    assert cut.cut >= 60 and len(cut.tokens) <= len(whole.tokens) - 60
+    text = tiny_scorer.tokenizer.decode(cut.tokens)
+    assert text.count("User:") == text.count("Agent:") == 20
+    with pytest.raises(ValueError, match=r"1 categories and 40 messages leave no room .* in 100 tokens"):
+        encode_request(tiny_scorer.tokenizer, turns, CATEGORIES, "config-last", 100)
+
+
 def test_configuration_without_room_is_an_error(tiny_scorer: Any) -> None:
-    with pytest.raises(ValueError, match="leaves no room"):
+    with pytest.raises(ValueError, match="leave no room"):
         encode_request(tiny_scorer.tokenizer, TURNS, [Category(name="word " * 300)], "config-last", 100)
 
 

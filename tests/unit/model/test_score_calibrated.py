@@ -78,6 +78,9 @@ def test_what_is_missing_or_not_its_own_is_said(run: Path, capsys: pytest.Captur
     assert score("--method", "platt") == 1
     error = capsys.readouterr().err
     assert f"no {MODEL}/calibration.json nor {BESIDE}: make it with `snakemake --cores all {BESIDE}`" in error
+    files.write_json(Path(MODEL) / "manifest.json", {"overrides": {"scale": "smoke"}})
+    assert score("--method", "platt") == 1
+    assert f"`snakemake --cores all {BESIDE} --config scale=smoke`" in capsys.readouterr().err
 
 
 def test_only_a_model_of_a_run_has_a_place_beside() -> None:

@@ -1,5 +1,6 @@
 """`csrm score` and `CSRM.from_pretrained` asked in the wrong way: one line that names the file and the fix."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--config", "policy.yaml", "nosuch.jsonl"], "nosuch.jsonl: no such file or directory (in "),
         (["--config", ".", "own.jsonl"], ".: is a directory (in "),
         (["--config", "policy.yaml", "--token-budget", "9", "own.jsonl"], "token_budget: input should be greater than"),
+        (
+            ["--config", "policy.yaml", "--config", "./policy.yaml", "own.jsonl"],
+            "several policies are named ['policy']",
+        ),
         (["--config", "policy.yaml", "own.jsonl"], "results/models/csrm/csrm does not exist in "),
         (["--config", "policy.yaml", "--model", "csrm", "own.jsonl"], "model folder csrm does not exist in "),
         (["--config", "policy.yaml", "--model", ".", "own.jsonl"], ". holds no config.json"),
@@ -75,3 +80,29 @@ def test_a_machine_on_which_company_changes_bits_is_told(
     monkeypatch.setattr("csrm.model.backends.local.same_bits", lambda model: same)
     assert main(["score", "--config", "policy.yaml", "--model", str(tiny_backbone), "own.jsonl"]) == 0
     assert ("may differ in the last bits" in capsys.readouterr().err) != same
+
+
+def test_ids_prose_and_cuts_are_told(own: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prose.txt").write_text("Be kind.\n")
+    long = CONVERSATION.replace('"a"', f'"{"a word " * 300}"').replace('{"messages"', '{"id": "mine-7", "messages"', 1)
+    Path("own.jsonl").write_text(CONVERSATION + long)
+    command = ["score", "--config", "prose.txt", "--model", str(tiny_backbone), "--max-length", "200", "own.jsonl"]
+    assert main(command) == 0
+    shown = capsys.readouterr()
+    rows = [json.loads(line) for line in shown.out.splitlines()]
+    assert [(row["conversation"], row.get("id"), row["truncated"]) for row in rows] == [
+        (0, None, False),
+        (1, "mine-7", True),
+    ]
+    assert "prose.txt has no `S1: Name. Guideline` lines" in shown.err
+    assert "1 of 2 inputs were cut to 200 tokens" in shown.err
+    assert main([*command, "--output", "out.jsonl"]) == 0
+    assert Path("out.jsonl").read_text() == shown.out
+
+
+def test_a_conversation_without_room_is_named(
+    own: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["score", "--config", "policy.yaml", "--model", str(tiny_backbone), "--max-length", "20", "own.jsonl"]
+    assert main(command) == 1
+    assert "the conversation that begins 'q': 1 categories and 2 messages leave no room" in capsys.readouterr().err
