@@ -13,7 +13,7 @@ from csrm.bench.registry import get_benchmark, load_benchmarks, not_at_hand, own
 from csrm.cost import price, processes
 from csrm.data.pin import raw_pin
 from csrm.data.sources import input_paths
-from csrm.data.tables import at_hand, load_datasets, load_files, load_models, raw_id
+from csrm.data.tables import at_hand, in_place, load_datasets, load_files, load_models, raw_id
 from csrm.dry_run import is_dry_run, restore_at_exit
 from csrm.names import check_names
 from csrm.overrides import report_command, share
@@ -110,7 +110,6 @@ if is_dry_run(sys.argv):
 write_slices(S)
 write_variant_slices(S.outdir, VARIANTS, DRAWS)
 LABELLED = [k for k, b in BENCHMARKS.items() if b.positive_class != "none" and b.builder != "pseudo-response"]
-DATA_ROOT = f"--data-root {S.data_root}" if S.data_root else ""
 ENCODER = "data/raw/minilm" if S.encoder == "minilm" else S.encoder
 ENCODER_FILES = [f"{ENCODER}/manifest.json"] if S.encoder == "minilm" else []
 # Data sets whose prompts are left out of training, whatever `score.benchmarks` names: a benchmark reruns nothing before it.
@@ -266,10 +265,12 @@ def seen_splits():
     return [f"{S.outdir}/interim/split/train.jsonl", *pairs, f"{S.outdir}/interim/split/validation.jsonl"]
 
 
-def raw_option(dataset_id):
-    """`--raw DIR` of a data set that has a fetched folder."""
+def place_option(dataset_id):
+    """Where a data set lies: its fetched folder, or data_root; nothing where the project ships it."""
     raw = raw_id(DATASETS[dataset_id], S.data_root)
-    return f"--raw data/raw/{raw}" if raw else ""
+    if raw:
+        return f"--raw data/raw/{raw}"
+    return f"--data-root {S.data_root}" if in_place(DATASETS[dataset_id], S.data_root) else ""
 
 
 PAIRS = bool(S.data.response_pairs)

@@ -62,14 +62,13 @@ rule prepare_rows:
     conda:
         "../envs/core.yaml"
     params:
-        raw=lambda w: raw_option(w.dataset),
-        root=DATA_ROOT,
+        place=lambda w: place_option(w.dataset),
         pin=lambda w: raw_pin(DATASETS[w.dataset].raw) if DATASETS[w.dataset].raw else "",
         code=code_digest("data", "configs"),
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm prepare --dataset {wildcards.dataset} {params.raw} {params.root} \
+        csrm prepare --dataset {wildcards.dataset} {params.place} \
             --settings {input.settings:q} --output {output:q}
         """
 

@@ -136,7 +136,7 @@ class Auditor:
             link.status, found = "MISSING", {link.path: f"missing; recorded {_who(expected)}"}
         elif broken:
             link.status, found = "CHANGED", {link.path: f"changed: recorded {_who(broken)}; now {link.actual}"}
-        elif link.kind == "undeclared":
+        elif link.kind == "undeclared" or (link.kind == "outside" and not expected):
             link.status, found = "no manifest", {link.path: "no manifest says what made it, and it is no declared leaf"}
         elif link.kind == "raw":
             found = self.pins.problems(Path(link.path))
@@ -155,17 +155,21 @@ def _who(expected: list[tuple[str, str]]) -> str:
 def _remedy(link: Link, reader: Link | None) -> str:
     """How to make a broken step whole again."""
     parts = Path(link.path).parts
-    again = _rebuild(reader or link, reader)
+    again, forced = (_rebuild(reader or link, reader, force) for force in ("", "--force "))
     if link.kind == "tracked":
-        return f"restore: git restore {link.path}; or, if the change is meant, rebuild: {again}"
+        return f"restore: git restore {link.path}; or, if the change is meant, rebuild: {forced}"
     if link.kind == "package":
-        return f"install the package as it was; or, if the change is meant, rebuild: {again}"
+        return f"install the package as it was; or, if the change is meant, rebuild: {forced}"
     if link.kind == "raw" and parts[:2] == ("data", "raw"):
         fetched = Link(link.role, link.path, link.kind, home=Path(*parts[:3]).as_posix(), made=link.made)
         fetch = f"rm -r {fetched.home}, then {_rebuild(fetched, reader)}"
         return f"restore: dvc checkout --force data.dvc; or fetch it again: {fetch}"
+    if link.kind == "outside" and link.status == "no manifest":
+        return "audit it where it was made; a copy is known by nothing"
     if link.kind in ("raw", "outside"):
         return "restore it from where it came, or fetch it again"
+    if link.status == "no manifest" and parts[0] not in ("results", "data"):
+        return f"if it is yours, let git know it (git add {link.path}), or keep it outside the checkout"
     if "config" in parts[:-1]:
         return f"it holds the settings of another run; this run again writes its own: {again}"
     if link.made is None and Path(link.path).is_dir():

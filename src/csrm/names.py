@@ -11,7 +11,7 @@ from pathlib import Path
 from csrm.align.helpfulness_pairs import HELPFUL
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
-from csrm.bench.registry import load_benchmarks
+from csrm.bench.registry import SPLITS, Benchmark, load_benchmarks
 from csrm.configs.safety_config import SafetyConfig
 from csrm.cosa.synthesis import NAMED
 from csrm.data.tables import load_datasets, load_models
@@ -89,6 +89,8 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
         ),
     ):
         _check(setting, names, known)
+    for name in score.benchmarks:
+        _benchmark(benchmarks[name], folder / "safety_configs", datasets)
     if align.test_data:
         _scenarios([*align.configs, *align.tested], align.test_data)
     if cosa.taxonomy == "cosalign" and not (cosa.data or cosa.responses):
@@ -123,6 +125,20 @@ def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
         seen.add(name)
     if missing:
         raise ValueError(f"{setting} {sorted(missing)} are unknown: choose among {', '.join(sorted(seen))}")
+
+
+def _benchmark(benchmark: Benchmark, folder: Path, datasets: Collection[str]) -> None:
+    """A benchmark's data sets are known and its policy file is there."""
+    if unknown := sorted(set(benchmark.rows) - set(datasets) - SPLITS):
+        raise ValueError(
+            f"benchmark {benchmark.id!r} reads rows of {unknown}, which config/datasets.tsv does not have: add a line "
+            f"there, or correct its column rows in config/benchmarks.tsv (a data set, or one of {sorted(SPLITS)})"
+        )
+    if benchmark.config and not (folder / f"{benchmark.config}.yaml").is_file():
+        raise FileNotFoundError(
+            f"benchmark {benchmark.id!r} judges under {folder / benchmark.config}.yaml, which does not exist: write it "
+            "as config/safety_configs/example.yaml, or correct its column config in config/benchmarks.tsv"
+        )
 
 
 def _calibrated(names: list[str], scored: list[str]) -> None:

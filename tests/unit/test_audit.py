@@ -159,7 +159,7 @@ def test_remedies_hold_the_overrides_of_the_run(
     assert found[metrics] == f"rebuild: snakemake --cores all --force {metrics} {option}"
     assert found[rows] == f"rebuild: snakemake --cores all {rows} {option}"
     assert found["config/toy.yaml"].endswith(
-        f"if the change is meant, rebuild: snakemake --cores all {metrics} {option}"
+        f"if the change is meant, rebuild: snakemake --cores all --force {metrics} {option}"
     )
     assert found["results/smoke/config/data.yaml"].endswith(f"snakemake --cores all {metrics} {option}")
 
@@ -210,7 +210,10 @@ def test_a_changed_package_is_no_target(run: Path) -> None:
     auditor = Auditor()
     auditor.walk("results/smoke/bank.jsonl")
     fix = auditor.problems[0].splitlines()[1]
-    assert "install the package as it was" in fix and "rebuild: snakemake --cores all results/smoke/bank.jsonl" in fix
+    assert (
+        "install the package as it was" in fix
+        and "rebuild: snakemake --cores all --force results/smoke/bank.jsonl" in fix
+    )
 
 
 def test_an_input_rebuilt_after_it_was_read_fails(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -270,6 +273,22 @@ def test_files_outside_the_repository_are_leaves(
     assert "(outside)" in capsys.readouterr().out
     mirror.write_text("mirrorec")
     assert main(["audit", "results/smoke/interim/rows/m.jsonl"]) == 1
+
+
+def test_a_copy_elsewhere_is_known_by_nothing(
+    run: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy.png"
+    copy.write_bytes(Path(FIGURE).read_bytes())
+    assert main(["audit", str(copy)]) == 1
+    assert "audit it where it was made; a copy is known by nothing" in capsys.readouterr().err
+
+
+def test_a_source_that_git_does_not_know_is_to_be_added(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_text("config/safety_configs/mine.yaml", "categories: [A]")
+    _make("results/smoke/metrics/mine.json", {"config": "config/safety_configs/mine.yaml"})
+    assert main(["audit", "results/smoke/metrics/mine.json"]) == 1
+    assert "git add config/safety_configs/mine.yaml" in capsys.readouterr().err
 
 
 def test_a_broken_manifest_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

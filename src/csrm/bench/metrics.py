@@ -310,12 +310,12 @@ def interval(values: Array, level: float, share_of: int | None = None) -> tuple[
     if len(kept) < 10:
         return None, None, len(kept)
     low, high = (float(bound) for bound in np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]))
-    if low < high:
+    if high - low > 1e-12 + 1e-9 * max(abs(low), abs(high)):  # else one value up to rounding
         return low, high, len(kept)
-    if not share_of or share_of < 2 or low not in (0.0, 1.0):
+    if not share_of or share_of < 2 or round(low, 9) not in (0.0, 1.0):
         return None, None, len(kept)
     margin = 1 - ((1 - level) / 2) ** (1 / share_of)
-    return (0.0, margin, len(kept)) if low == 0 else (1 - margin, 1.0, len(kept))
+    return (0.0, margin, len(kept)) if low < 0.5 else (1 - margin, 1.0, len(kept))
 
 
 def estimate(sample: Sample, name: str, weights: Array, level: float = 0.95) -> Estimate:

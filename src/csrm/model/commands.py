@@ -104,15 +104,33 @@ def run_score(options: argparse.Namespace) -> None:
     """Score conversations under each configuration; one line per conversation and configuration.
 
     With a calibration, `p_safe` and `label` are calibrated; `log_odds` stays raw. Without `--calibration`, `--method`
-    and `--target-fpr` find the model's own (`csrm.model.calibrated`).
+    and `--target-fpr` find the model's own (`csrm.model.calibrated`). A file of scores gets a manifest.
     """
     import sys
 
-    from csrm.model.conversations import read_conversations
+    from csrm.provenance import recording
+
+    settings = _score_settings(options)
+    if not options.output:
+        sys.stdout.write(_scores(options, settings))
+        return
+    model = [Path(options.model)] if Path(options.model).is_dir() else []  # else a name of the hub, in the command
+    calibration = [options.calibration] if options.calibration else []
+    inputs = {"conversations": options.conversations, "config": [Path(path) for path in options.config]}
+    with recording([options.output], {**inputs, "model": model, "calibration": calibration}, settings):
+        text = _scores(options, settings)
+        with atomic(options.output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _scores(options: argparse.Namespace, settings: Any) -> str:
+    """JSON lines of `csrm score`."""
+    import sys
+
+    from csrm.data.conversations import read_conversations
     from csrm.model.device import check_folder
     from csrm.model.scorer import CSRM
 
-    settings = _score_settings(options)
     conversations = read_conversations(options.conversations)
     configs = _load_configs(options.config)
     check_folder(options.model)
@@ -133,12 +151,7 @@ def run_score(options: argparse.Namespace) -> None:
     if calibration:
         _say(str(calibration))
         rows = calibrate_rows(rows, calibration)
-    text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    if options.output:
-        with atomic(options.output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
 def _load_configs(paths: list[str]) -> list[Any]:

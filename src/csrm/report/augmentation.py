@@ -8,8 +8,8 @@ from csrm.report.cells import markdown_head, markdown_line, to_csv
 NOTE = (
     "A flip is a configuration whose label differs from the conversation's under its standard configuration; its rate "
     "is over the configurations of conversations with that label. Rejected proposals are by reason and over the "
-    "proposed ones; labels verify the bank's, so that none is rejected. Counted on the groups of each draw, before "
-    "mixing."
+    "proposed ones; labels verify the bank's, so that none is rejected. Counted on all groups of each draw, before "
+    "mixing: no sample, so without intervals. Drawn with the run's `seed`."
 )
 
 

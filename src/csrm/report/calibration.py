@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import number, to_csv
+from csrm.report.cells import NO_INTERVAL, number, to_csv
 
 NOTE = (
     "Fitted on the validation split, measured on test items. `difference` is calibrated minus raw on the same "
     "resampled prompts (negative is better). `threshold` lines call an item unsafe where its raw log-odds are not "
     "above the threshold recommended for the target false positive rate."
+    f" {NO_INTERVAL}"
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import markdown_line, number, to_csv
+from csrm.report.cells import NO_INTERVAL, markdown_line, number, to_csv
 
 NOTE = (
     "Of the policy, of the aligned policy, and the change: the ratio of perplexities on neutral passages that the "
@@ -11,6 +11,7 @@ NOTE = (
     "task's mean value (lm-evaluation-harness). `n` counts tokens and passages, or documents. Intervals are "
     "percentile bootstraps over passages or documents (and over seeds of alignment, where there are several), both "
     "sides resampled alike. The papers print no such number; Table 5 says what alignment brought."
+    f" {NO_INTERVAL}"
 )
 
 

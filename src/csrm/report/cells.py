@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from csrm.report.published import Published, footnote
 
+NO_INTERVAL = "A value without an interval is of one prompt, or the same in every resample."
 COMPARABLE = Literal["yes", "partly", "no"]
 
 
@@ -17,7 +18,8 @@ class Cell(NamedTuple):
     `published` and no `measured`; a measured cell has `published` too when a paper prints a counterpart, which
     `printed_in` names. `footnote` says what is suspicious about the published number. `data` is the sha256 of the items
     that were measured on; of these `n_safe` and `n_unsafe` are labelled so, `truncated` were cut and `unparsed` had no
-    verdict. `protocol` says how items were made, of a published number what its source says about that.
+    verdict. `protocol` says how items were made, of a published number what its source says about that; `no_interval`
+    why a measured number has none.
     """
 
     table: str
@@ -45,6 +47,13 @@ class Cell(NamedTuple):
     truncated: int | None = None
     unparsed: int | None = None
     data: str = ""
+    no_interval: str = ""
+
+    def explained(self) -> "Cell":
+        """With `no_interval`, of a measured number that has none and is no constant predictor's."""
+        if self.measured is None or self.low is not None or self.no_interval or self.reason.startswith("constant"):
+            return self
+        return self._replace(no_interval="one prompt" if self.n_prompts == 1 else "the same in every resample")
 
 
 def printed_cell(table: str, fact: Published, metric: str) -> Cell:
@@ -69,7 +78,7 @@ def to_csv(cells: Sequence[NamedTuple], fields: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(fields)
-    for cell in cells:
+    for cell in (each.explained() if isinstance(each, Cell) else each for each in cells):
         writer.writerow(["" if value is None else repr(value) if isinstance(value, float) else value for value in cell])
     return out.getvalue()
 

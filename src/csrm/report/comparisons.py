@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import number, to_csv
+from csrm.report.cells import NO_INTERVAL, number, to_csv
 
 
 class Difference(NamedTuple):
@@ -41,5 +41,5 @@ def comparison_table(documents: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
         for r in rows
     ]
     note = "Both models are resampled with the same prompts; an interval that contains 0 shows no difference."
-    markdown = "\n".join(["## Paired differences", "", note, "", head, *lines]) + "\n"
+    markdown = "\n".join(["## Paired differences", "", f"{note} {NO_INTERVAL}", "", head, *lines]) + "\n"
     return to_csv(rows, Difference._fields), markdown

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from csrm.report.cells import Cell, printed_cell, side_by_side, to_csv
+from csrm.report.cells import NO_INTERVAL, Cell, printed_cell, side_by_side, to_csv
 from csrm.report.published import Published, lookup, select
 
 PAPER = "CoSA (arXiv 2410.08968v1)"
@@ -22,6 +22,7 @@ NOTE = (
     "leave. `labelled responses`: what pairs are made of, and the share without a valid label; `examples of`: the "
     "share that a training leaves out as longer than its limit. Intervals are percentile bootstraps clustered by "
     "prompt; those of means over seeds are over prompts and seeds."
+    f" {NO_INTERVAL}"
 )
 ROWS = {
     "ica": "Llama-3.1-8B: Inst+ICA",

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import number, to_csv
+from csrm.report.cells import NO_INTERVAL, number, to_csv
 
 NOTE = (
     "Pair accuracy on held-out prompts: the share of pairs whose chosen response gets the higher score, ties one half. "
     "`proxy` is the rule-based H, `longer` prefers more words, `constant` nothing. Differences are the model minus the "
     "baseline on the same pairs. Intervals are percentile bootstraps clustered by prompt (exact binomial for shares of "
     "0 or 1). Pairs set answers against refusals, of unsafe prompts too: H ignores ethics."
+    f" {NO_INTERVAL}"
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import markdown_line, number, to_csv
+from csrm.report.cells import NO_INTERVAL, markdown_line, number, to_csv
 
 DECIDES = {
     "lexicon": "Table 5's judge decides by rules whether a response refuses (`csrm.align.refusal`), and how much it "
@@ -19,6 +19,7 @@ NOTE = (
     "(exact binomial for shares of 0 or 1). Invalid verdicts are left out and counted in `invalid`; beside the "
     "accuracy stands what they leave open. Not measured: whether it finds what a configuration forbids, which nobody "
     "has labelled."
+    f" {NO_INTERVAL}"
 )
 
 

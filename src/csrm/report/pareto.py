@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from csrm.align.hypervolume import hypervolume
-from csrm.report.cells import markdown_line, number, to_csv
+from csrm.report.cells import NO_INTERVAL, markdown_line, number, to_csv
 from csrm.report.figures import error_bars
 from csrm.report.published import select
 from csrm.report.style import PUBLISHED_COLOUR, look, ordered
@@ -24,6 +24,7 @@ NOTE = (
     "interval that contains 0 shows no difference. Intervals are percentile bootstraps over prompts. A front takes the "
     "best of its points, so that resamples lie a little above the value. The printed points of Figure 4 give the lines "
     "`published`: other policy, prompts and judge."
+    f" {NO_INTERVAL}"
 )
 
 

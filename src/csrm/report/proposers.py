@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import number, to_csv
+from csrm.report.cells import NO_INTERVAL, number, to_csv
 
 NOTE = (
     "One request per conversation, one contrast each. `bank` is the deterministic proposer, bound by the human labels; "
@@ -12,6 +12,7 @@ NOTE = (
     "(where they saw none) and `closer` (with both p+ and p-); accepted proposals for `family` (p+: where people saw a "
     "violation) and `distinct`; ratings of one category of one conversation for the verifier's three. `prompts` counts "
     "their distinct prompts. Intervals are percentile bootstraps clustered by prompt (exact binomial for 0 or 1)."
+    f" {NO_INTERVAL} `distinct` has none either: it is of all accepted ones together."
 )
 
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csrm.report.cells import number, to_csv
+from csrm.report.cells import NO_INTERVAL, number, to_csv
 from csrm.settings import SEED_MARK
 
 NOTE = (
     "Means over seeds of training; every resample draws prompts and seeds, so the intervals hold both. `a - reference` "
     "is on the same prompts and seeds; an interval that contains 0 shows no difference. `by seed` names each seed of "
     "`train.seeds` with its value; `own` is the variant's own seed (`train.seed`, or the run's `seed`)."
+    f" {NO_INTERVAL}"
 )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from csrm.bench.registry import Benchmark
-from csrm.report.cells import Cell, to_csv, to_markdown
+from csrm.report.cells import NO_INTERVAL, Cell, to_csv, to_markdown
 from csrm.report.measured import described
 
 Document = Mapping[str, Any]
@@ -16,6 +16,7 @@ NOTE = (
     "how its reward would serve a stricter or laxer line. `unsafe` is the share of responses that t makes so, "
     "`spearman` the rank correlation of the negated reward with the severity, over all categories together. Intervals "
     "are percentile bootstraps clustered by prompt; `n` counts responses under one category."
+    f" {NO_INTERVAL}"
 )
 METRICS = ("f1_safe", "f1_unsafe", "balanced_accuracy", "auroc", "spearman", "unsafe")
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from csrm.bench.metrics import STATISTICS
 from csrm.bench.registry import Benchmark
-from csrm.report.cells import Cell, printed_cell, side_by_side, to_csv, to_markdown
+from csrm.report.cells import NO_INTERVAL, Cell, printed_cell, side_by_side, to_csv, to_markdown
 from csrm.report.counterparts import counterpart, counterparts, shown_metric
 from csrm.report.measured import Find, constant_cells, measured_cells
 from csrm.report.parse_failures import failure_cells, failure_section
@@ -29,6 +29,7 @@ NOTE = (
     "binomial interval of its prompts. `n` counts items or pairs, `safe / unsafe` the labels, `prompts` the prompts "
     "that are resampled. As in the paper, `csrm-no-cca` is trained without CCA and `csrm-no-sa` without either "
     "augmentation. A printed F1 or AUPRC whose positive class is not stated stands beside both of ours."
+    f" {NO_INTERVAL}"
 )
 RESULTS_NOTE = (
     "`truncated` counts inputs that were cut at `score.max_length`. Further numbers that papers print for these "

@@ -45,6 +45,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "dynabench": ("label", "metadata", "formatted_output"),
     "dynabench-relevant": ("label", "metadata", "relevant_rules", "relevance_source"),
     "or-bench": ("label",),
+    "own-labels": ("label", "messages"),
     "project-pairs": (),
     "prompt2response": (),
     "pyrit-harm": ("harm_category", *SCORES),

@@ -98,6 +98,9 @@ def test_ids_prose_and_cuts_are_told(own: Path, tiny_backbone: Path, capsys: pyt
     assert "1 of 2 inputs were cut to 200 tokens" in shown.err
     assert main([*command, "--output", "out.jsonl"]) == 0
     assert Path("out.jsonl").read_text() == shown.out
+    assert main(["audit", "out.jsonl"]) == 1, "the user's own files are known by nothing"
+    audited = capsys.readouterr()
+    assert "conversations: own.jsonl" in audited.out and "config: prose.txt" in audited.out
 
 
 def test_a_conversation_without_room_is_named(

@@ -1,6 +1,6 @@
 """Adapters: one small function for each source schema, by the name that `config/datasets.tsv` uses."""
 
-from csrm.data.adapters import cosa, cosa_responses, dynabench, exaggerated, guards, pairs, project, pyrit
+from csrm.data.adapters import cosa, cosa_responses, dynabench, exaggerated, guards, own, pairs, project, pyrit
 from csrm.data.adapters.common import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
@@ -19,6 +19,7 @@ ADAPTERS: dict[str, Adapter] = {
     "dynabench": dynabench.dynabench,
     "dynabench-relevant": dynabench.dynabench_relevant,
     "or-bench": exaggerated.or_bench,
+    "own-labels": own.own_labels,
     "project-pairs": project.pairs,
     "prompt2response": cosa_responses.prompt2response,
     "pyrit-harm": pyrit.harm,

@@ -24,13 +24,21 @@ def read_conversations(path: Path) -> list[Conversation]:
     Raises:
         ValueError: if a line is none, or its last message is not the assistant's or is empty; file and line are named.
     """
-    found = [_read(row, line, f"{path}, line {line}") for line, row in numbered_dicts(path)]
+    found = []
+    for line, row in numbered_dicts(path):
+        messages = judged_messages(row, f"{path}, line {line}")
+        found.append(Conversation(line, row.get("id"), messages))
     if not found:
         raise ValueError(f'{path} holds no conversations: write a line {{"messages": [...]}} for each')
     return found
 
 
-def _read(row: Any, line: int, place: str) -> Conversation:
+def judged_messages(row: Any, place: str) -> list[Message]:
+    """The `messages` of one object; errors begin with `place`.
+
+    Raises:
+        ValueError: if there are none, or the last one is not the assistant's or is empty.
+    """
     if isinstance(row, list):
         raise ValueError(f"{place}: {EXPECTED}, got a list: write one conversation a line (JSON lines)")
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
@@ -43,7 +51,7 @@ def _read(row: Any, line: int, place: str) -> Conversation:
         )
     if not messages[-1].content.strip():
         raise ValueError(f"{place}: the last message is empty; it is the one that is judged: leave the line out")
-    return Conversation(line, row.get("id"), messages)
+    return messages
 
 
 def _message(data: Any, place: str) -> Message:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from csrm.model.conversations import read_conversations
+from csrm.data.conversations import read_conversations
 
 GOOD = '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
 
