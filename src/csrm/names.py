@@ -11,10 +11,10 @@ from pathlib import Path
 from csrm.align.helpfulness_pairs import HELPFUL
 from csrm.bench.baselines import BASELINES
 from csrm.bench.guards.table import load_guards
-from csrm.bench.registry import SPLITS, Benchmark, load_benchmarks
+from csrm.bench.registry import SPLITS, Benchmark, load_benchmarks, not_at_hand
 from csrm.configs.safety_config import SafetyConfig
 from csrm.cosa.synthesis import NAMED
-from csrm.data.tables import load_datasets, load_models
+from csrm.data.tables import Dataset, load_datasets, load_models
 from csrm.settings import Settings, TrainSettings
 from csrm.settings.helpfulness import PROXY, RATED, TRAINED
 
@@ -90,7 +90,7 @@ def check_names(settings: Settings, variants: Mapping[str, TrainSettings], confi
     ):
         _check(setting, names, known)
     for name in score.benchmarks:
-        _benchmark(benchmarks[name], folder / "safety_configs", datasets)
+        _benchmark(benchmarks[name], folder / "safety_configs", datasets, settings.data_root)
     if align.test_data:
         _scenarios([*align.configs, *align.tested], align.test_data)
     if cosa.taxonomy == "cosalign" and not (cosa.data or cosa.responses):
@@ -127,17 +127,19 @@ def _check(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
         raise ValueError(f"{setting} {sorted(missing)} are unknown: choose among {', '.join(sorted(seen))}")
 
 
-def _benchmark(benchmark: Benchmark, folder: Path, datasets: Collection[str]) -> None:
-    """A benchmark's data sets are known and its policy file is there."""
+def _benchmark(benchmark: Benchmark, folder: Path, datasets: Mapping[str, Dataset], data_root: str | None) -> None:
+    """A benchmark's data sets are known and, where they are at hand, its policy file is there."""
     if unknown := sorted(set(benchmark.rows) - set(datasets) - SPLITS):
         raise ValueError(
             f"benchmark {benchmark.id!r} reads rows of {unknown}, which config/datasets.tsv does not have: add a line "
             f"there, or correct its column rows in config/benchmarks.tsv (a data set, or one of {sorted(SPLITS)})"
         )
-    if benchmark.config and not (folder / f"{benchmark.config}.yaml").is_file():
+    if not benchmark.config or not_at_hand(benchmark, datasets, data_root):
+        return
+    if not (path := folder / f"{benchmark.config}.yaml").is_file():
         raise FileNotFoundError(
-            f"benchmark {benchmark.id!r} judges under {folder / benchmark.config}.yaml, which does not exist: write it "
-            "as config/safety_configs/example.yaml, or correct its column config in config/benchmarks.tsv"
+            f"benchmark {benchmark.id!r} judges under {path}, which does not exist: write it as "
+            f"{folder / 'example.yaml'}, or correct its column config in config/benchmarks.tsv"
         )
 
 

@@ -1,5 +1,6 @@
 """Names in the settings: every scale's are known, and a misspelled one is answered with the known ones."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ def test_test_prompts_of_scenarios_are_for_their_configurations() -> None:
         check({"align": {**asked, "tested": ["no-pets"]}})
     with pytest.raises(ValueError, match=r"align.test_data \['cosalign-test'\] are unknown: .* cosapien-prompts"):
         check({"align": {**asked, "test_data": "cosalign-test"}})
+
+
+def test_a_benchmark_has_rows_and_a_policy(tmp_path: Path) -> None:
+    (tmp_path / "root" / "own").mkdir(parents=True)
+    (tmp_path / "root" / "own" / "rows.jsonl").touch()
+    asked = {"score": {"benchmarks": ["own"]}}
+    check(asked)  # left out without data_root
+    with pytest.raises(FileNotFoundError, match=r"'own' judges under .*own.yaml, which does not exist: write it as"):
+        check({**asked, "data_root": str(tmp_path / "root")})
+    config = Path(shutil.copytree(CONFIG, tmp_path / "config"))
+    table = (config / "benchmarks.tsv").read_text(encoding="utf-8")
+    (config / "benchmarks.tsv").write_text(table.replace("own\tresponse-label\town\t", "own\tresponse-label\tmine\t"))
+    settings = load(CONFIG, asked)
+    with pytest.raises(ValueError, match=r"'own' reads rows of \['mine'\], which config/datasets.tsv does not have"):
+        check_names(settings, variant_settings(load_variants(CONFIG), settings.train), config)
 
 
 def test_guards_can_reward_a_policy() -> None:

@@ -94,7 +94,7 @@ class LLMBackend:
 def parse_subcategories(data: dict[str, Any]) -> list[str]:
     """A `subcategories` or `extend` answer."""
     names = data["subcategories"]
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and _has_letter(name) for name in names):
         raise ValueError(f"`subcategories` must be a list of names, got {names!r}")
     return [" ".join(name.split()) for name in names]
 
@@ -104,6 +104,11 @@ def parse_guideline(data: dict[str, Any]) -> str:
     if not isinstance(data["guideline"], str) or not data["guideline"].strip():
         raise ValueError("`guideline` must be a sentence")
     return " ".join(data["guideline"].split())
+
+
+def _has_letter(text: str) -> bool:
+    """Small models repeat the dots of the prompt's form."""
+    return any(map(str.isalpha, text))
 
 
 def _listed(subcategories: Sequence[Subcategory]) -> str:

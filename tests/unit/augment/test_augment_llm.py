@@ -18,7 +18,7 @@ from csrm.augment.encoder import HashEncoder
 from csrm.augment.held_out import HeldOut
 from csrm.augment.llm import LLM
 from csrm.augment.llm_proposer import LLMProposer, classify, parse_proposal, parse_violation
-from csrm.augment.llm_strictness import LLMBackend
+from csrm.augment.llm_strictness import LLMBackend, parse_subcategories
 from csrm.augment.prompts import CLASSIFY, PROMPTS, PROPOSE, parse_object, versions
 from csrm.augment.proposers import Case
 from csrm.augment.strictness import run
@@ -361,3 +361,10 @@ def test_models_of_the_hub_do_not_share_answers(tmp_path):
     messages = CLASSIFY.messages(conversation="x", categories="y")
     keys = {LLM(LLMSettings(model=name), tmp_path / "a.jsonl").key(messages, CLASSIFY) for name in ("org/a", "org/b")}
     assert len(keys) == 2
+
+
+def test_the_dots_of_the_prompts_form_are_no_subcategories():
+    """What SmolLM2-135M-Instruct answers."""
+    assert parse_subcategories({"subcategories": [" kind  1 "]}) == ["kind 1"]
+    with pytest.raises(ValueError, match="must be a list of names"):
+        parse_subcategories({"subcategories": ["...", "..."]})
