@@ -47,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         import_module(group).register(commands)
+    for listed in commands._get_subactions():
+        commands.choices[listed.dest].description = listed.help
     return parser
 
 

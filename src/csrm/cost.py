@@ -177,20 +177,20 @@ def training_cost(shape: Architecture, settings: TrainSettings, work: Work, spee
 
 def to_markdown(costs: Mapping[str, Cost], assumptions: Sequence[str]) -> str:
     """One line a variant, and their sum."""
-    head = ["variant", "parameters", "tokens", "FLOPs", "device-hours", "weights", "gradients", "optimiser"]
-    head += ["activations", "GiB a device"]
+    head = ["variant", "parameters", "tokens", "FLOPs", "device-hours"]
+    head += [f"{part}, GiB" for part in ("weights", "gradients", "optimiser", "activations", "all on a device")]
     lines = [f"- {line}" for line in assumptions] + ["", _line(head), _line(["---"] * len(head))]
     for name, cost in costs.items():
         parts = (cost.weights, cost.gradients, cost.optimizer, cost.activations, cost.memory)
         sizes = [f"{cost.parameters / 1e6:.1f}M", f"{cost.tokens:.3g}", f"{cost.operations:.3g}"]
-        lines.append(_line([name, *sizes, f"{cost.device_hours:.2f}", *(f"{part / GIB:.2f}" for part in parts)]))
+        lines.append(_line([name, *sizes, f"{cost.device_hours:.3g}", *(f"{part / GIB:.2f}" for part in parts)]))
     tokens, operations = sum(c.tokens for c in costs.values()), sum(c.operations for c in costs.values())
     total = [
         "all together",
         "",
         f"{tokens:.3g}",
         f"{operations:.3g}",
-        f"{sum(c.device_hours for c in costs.values()):.2f}",
+        f"{sum(c.device_hours for c in costs.values()):.3g}",
     ]
     lines.append(_line([*total, *[""] * (len(head) - len(total))]))
     return "\n".join(lines) + "\n"
