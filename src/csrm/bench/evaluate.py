@@ -153,10 +153,10 @@ def evaluate(items: Sequence[Item], scores: Sequence[ScoreRow], settings: Metric
     items, raw = any_turn(items, join(items, scores), settings.threshold)
     unparsed = sum(not row.parsed for row in raw)
     failures = _under_every_rule(items, raw, settings.threshold) if unparsed else {}
+    hard = is_hard([row.log_odds for row in raw if row.parsed])  # a rule's own value is no score
     items, scores = apply_rule(items, raw, settings.parse_failure)
     if not items:
         raise ValueError(f"none of {len(raw)} answers held a verdict: metrics.parse_failure 'exclude' leaves nothing")
-    hard = is_hard([row.log_odds for row in scores])
     subsets = {}
     for name in sorted({item.subset for item in items}):
         kept = _whole_pairs(items, name)

@@ -263,6 +263,7 @@ PAIRWISE = ("pair_accuracy", "reward_gap")
 PROBABILISTIC = ("auprc_safe", "auprc_unsafe", "brier", "smece")
 NEEDS_NO_UNSAFE = ("accuracy", "fpr", "brier")
 NEEDS_NO_SAFE = ("accuracy", "fnr", "brier")
+FEWEST = 10  # resamples in which a statistic must be defined
 SHARES = ("accuracy", "fpr", "fnr", "pair_accuracy")
 """Metrics that are a share of items or pairs."""
 
@@ -307,7 +308,7 @@ def interval(values: Array, level: float, share_of: int | None = None) -> tuple[
         share_of: of how many prompts the statistic is a share (None: it is none).
     """
     kept = values[np.isfinite(values)]
-    if len(kept) < 10:
+    if len(kept) < FEWEST:
         return None, None, len(kept)
     low, high = (float(bound) for bound in np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]))
     if high - low > 1e-12 + 1e-9 * max(abs(low), abs(high)):  # else one value up to rounding
@@ -348,6 +349,8 @@ def bounded(value: float, replicates: Array, n: int, n_prompts: int, level: floa
         return Estimate(value, n=n, n_prompts=n_prompts, reason="one prompt: no interval")
     low, high, resamples = interval(replicates, level, n_prompts if share else None)
     reason = None if low is not None else f"no interval: {resamples} resamples, all of one value"
+    if resamples < FEWEST:
+        reason = f"no interval: defined in {resamples} of {len(replicates)} resamples"
     return Estimate(value, low, high, n, n_prompts, resamples, reason)
 
 

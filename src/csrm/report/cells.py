@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from csrm.report.published import Published, footnote
 
-NO_INTERVAL = "A value without an interval is of one prompt, or the same in every resample."
+NO_INTERVAL = "A value without an interval is of one prompt, or the same (or not defined) in the resamples."
 COMPARABLE = Literal["yes", "partly", "no"]
 
 

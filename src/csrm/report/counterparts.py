@@ -16,6 +16,17 @@ OWN_SPLITS = ("beavertails", "safe-rlhf")
 """Benchmarks that read this project's own test split of the training data, not a published one."""
 UNSAFE = ("violation", "harmful", "refusal")
 """How `published_results.csv` writes positive classes that are `unsafe` here."""
+UNSTATED = {
+    "beavertails-30k-test": "the test split",
+    "beavertails-330k-test": "the test split",
+    "safe-rlhf-test": "the test split",
+    "cosapien": "who wrote and labelled the responses (here: as your file says)",
+    "xstest": "the configuration's text",
+    **{name: "the configuration's text, the subset" for name in ("or-bench", "or-bench-union", "or-bench-full")},
+    "beavertails-strictness": "which pairs",
+    "wildguard-strictness": "which pairs",
+}
+"""What the CSRM paper leaves open about its own benchmarks."""
 BOTH = {"F1": ("f1_safe", "f1_unsafe"), "AUPRC": ("auprc_safe", "auprc_unsafe")}
 """Metrics of a class; where a paper does not state its class, the number is set against both of ours."""
 METRICS = {
@@ -96,17 +107,22 @@ def _refusal(document: Document, metric: str, fact: Published | None, benchmark:
         return "an own test split of the training data, not a published one"
     if fact.source == "copied":
         return f"the paper copied this number from another protocol ({fact.note})"
+    if document["model"] == "wildguard" and document["benchmark"].startswith("dynabench"):
+        return "printed with the policy in the prompt, here WildGuard's own format, which reads none"
     if fact.paper != PAPER and benchmark is not None and benchmark.builder == "pseudo-response":
         return "printed for the prompt itself, here a pseudo-response is judged"
     return ""
 
 
 def _doubts(document: Document, metric: str, fact: Published) -> list[str]:
+    """What nobody states, or is known to differ, though data and metric are the same."""
     if fact.paper != PAPER:
         return [f"prompt format and decoding of {fact.place}" + (f" ({fact.note})" if fact.note else "")]
-    if fact.metric in BOTH and not states_class(fact):
-        return ["the paper does not state the positive class"]
-    return ["the paper does not state the test split"]
+    unstated = [UNSTATED.get(document["benchmark"], "")]
+    unstated += ["the positive class"] if fact.metric in BOTH and not states_class(fact) else []
+    unstated += [] if document["model"].startswith("csrm") else ["the baselines' prompts"]
+    told = ", ".join(filter(None, unstated))
+    return [f"the paper does not state {told}"] if told else []
 
 
 def _cuts(document: Document) -> list[str]:

@@ -46,6 +46,7 @@ def measured_cell(
         printed_in=fact.place if fact else "",
         truncated=document["overall"]["counts"]["truncated"],
         unparsed=document["unparsed"],
+        no_interval="" if value is None else found["reason"] or "",
     )
 
 

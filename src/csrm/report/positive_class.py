@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from csrm.report.cells import Cell, markdown_head, markdown_line, number
-from csrm.report.counterparts import BOTH
+from csrm.report.counterparts import BOTH, MODELS
 
 LEVEL = 0.05
 """A class fits where a two-sided sign test over the printed numbers is below this."""
@@ -63,12 +63,16 @@ def decision(cells: Sequence[Cell]) -> tuple[list[Cell], str]:
 
 def _pairs(cells: Sequence[Cell]) -> list[Pair]:
     by_place: dict[tuple[str, str, str], Cell] = {(c.model, c.benchmark, c.metric): c for c in cells}
-    pairs = []
+    pairs, voted = [], set()
     for (model, benchmark, metric), safe in by_place.items():
+        printed = (MODELS.get(model, model), benchmark, metric)  # two of our models may stand for one printed row
+        if printed in voted:
+            continue
         for name, (first, second) in BOTH.items():
             unsafe = by_place.get((model, benchmark, second))
             if metric != first or safe.difference is None or unsafe is None or unsafe.difference is None:
                 continue
+            voted.add(printed)
             comparable = "no" not in (safe.comparable, unsafe.comparable)
             pairs.append(Pair(name, benchmark, abs(safe.difference), abs(unsafe.difference), comparable, safe.reason))
     return pairs

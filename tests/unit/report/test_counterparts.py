@@ -51,18 +51,31 @@ def test_every_guard_stands_in_some_paper():
 @pytest.mark.parametrize(
     ("left_out", "told"),
     [
-        (0, "the paper does not state the positive class"),
-        (60, "the paper does not state the positive class; capped: 40 of 100 items (score.item_cap)"),
-        (None, "the paper does not state the positive class; whether score.item_cap left out items is not recorded"),
+        (0, ""),
+        (60, "; capped: 40 of 100 items (score.item_cap)"),
+        (None, "; whether score.item_cap left out items is not recorded"),
     ],
 )
 def test_left_out_items_are_a_reason(left_out, told):
     name = "beavertails-30k-test"
     found = document(name, scale="paper", left_out=left_out)
     fact = counterpart("Table 2", "csrm", name, "f1_safe")
+    told = f"the paper does not state the test split, the positive class{told}"
     assert verdict(found, "f1_safe", fact, BENCHMARKS[name]) == ("partly", told)
     found["overall"]["counts"]["truncated"] = 3
     assert verdict(found, "f1_safe", fact, BENCHMARKS[name])[1] == f"{told}; 3 inputs were cut"
+
+
+def test_what_is_not_stated_is_told_whole():
+    fact = counterpart("Table 4", "gpt-oss-safeguard-20b", "xstest", "f1_safe")
+    told = verdict(document("xstest", "gpt-oss-safeguard-20b", "paper"), "f1_safe", fact, BENCHMARKS["xstest"])[1]
+    assert told.startswith(
+        "the paper does not state the configuration's text, the positive class, the baselines' prompts"
+    )
+    (fact,) = [f for f in counterparts("wildguard", "dynabench-full", "f1_unsafe") if f.paper.startswith("DynaGuard")]
+    found = document("dynabench-full", "wildguard", "paper")
+    told = verdict(found, "f1_unsafe", fact, BENCHMARKS["dynabench-full"])
+    assert told == ("no", "printed with the policy in the prompt, here WildGuard's own format, which reads none")
 
 
 def test_results_look_through_all_papers():

@@ -50,10 +50,15 @@ def _speakers(messages: Messages, user: str, agent: str, gap: str) -> str:
 
 def _numbered(categories: Categories, head: str, between: str) -> str:
     lines = [
-        head.format(number) + (f"{c.name}.{between}{c.guideline}" if c.guideline else f"{c.name}.")
+        head.format(number) + (f"{_ended(c.name)}{between}{c.guideline}" if c.guideline else _ended(c.name))
         for number, c in enumerate(categories, 1)
     ]
     return "\n".join(lines) or NO_CATEGORIES
+
+
+def _ended(name: str) -> str:
+    """A name as a sentence; a rule of a policy may be one already."""
+    return name if name.endswith((".", "!", "?")) else f"{name}."
 
 
 def _last_exchange(messages: Messages) -> tuple[str, str]:
@@ -81,7 +86,7 @@ def llamaguard(messages: Messages, categories: Categories, system: str | None) -
 def shieldgemma(messages: Messages, categories: Categories, system: str | None) -> list[Prompt]:
     """ShieldGemma: one prompt a category (its principle); only the last exchange is shown."""
     question, answer = _last_exchange(messages)
-    principles = [f'"{c.name}": {c.guideline or c.name}' for c in categories] or [NO_CATEGORIES]
+    principles = [f'"{c.name}": {c.guideline}' if c.guideline else c.name for c in categories] or [NO_CATEGORIES]
     return [
         Prompt(
             "<bos>You are a policy expert trying to help determine whether an AI response to a prompt is in violation "
