@@ -4,7 +4,6 @@
 CURVES = [path.replace("/metrics/align/", "/metrics/checkpoints/") for path in ALIGNMENTS]
 # Figure 5 is drawn from CoSApien as the paper's, else from the run's first labelled benchmark; no further seeds.
 RELIABLE = sorted((k for k in S.score.benchmarks if k in LABELLED), key=lambda k: k != "cosapien")[:1]
-FIGURE_RUN = f"--scale {S.scale} --seed {S.seed}"
 DRAWN = [*S.train.variants, "zero-shot", *[name for name in SCORED if name in GUARDS]]
 
 
@@ -23,13 +22,12 @@ rule plot_configurability:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/configurability",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure configurability --metrics {input:q} {params.run} --output-prefix {params.prefix}
+        csrm figure --figure configurability --metrics {input:q} --output-prefix {params.prefix}
         """
 
 
@@ -49,14 +47,13 @@ rule plot_variety:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/variety",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure variety --metrics {input.metrics:q} --statistics {input.statistics:q} \
-            {params.run} --output-prefix {params.prefix}
+            --output-prefix {params.prefix}
         """
 
 
@@ -76,13 +73,12 @@ rule plot_training:
         "../envs/core.yaml"
     params:
         logs=expand("{out}/models/csrm/{variant}/log.jsonl", out=S.outdir, variant=VARIANTS),
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/training",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure training --logs {params.logs:q} {params.run} --output-prefix {params.prefix}
+        csrm figure --figure training --logs {params.logs:q} --output-prefix {params.prefix}
         """
 
 
@@ -103,14 +99,14 @@ rule plot_strictness:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
+        seed=S.seed,
         prefix=f"{S.outdir}/figures/strictness",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure strictness --items {input.asked:q} --scores {input.scores:q} \
-            --settings {input.settings:q} {params.run} --output-prefix {params.prefix}
+            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
         """
 
 
@@ -132,14 +128,14 @@ rule plot_recall:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
+        seed=S.seed,
         prefix=f"{S.outdir}/figures/figure3",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure figure3 --statistics {input.statistics:q} --items {input.asked:q} \
-            --scores {input.scores:q} --settings {input.settings:q} {params.run} \
+            --scores {input.scores:q} --settings {input.settings:q} --seed {params.seed} \
             --output-prefix {params.prefix}
         """
 
@@ -159,13 +155,12 @@ rule plot_pareto:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/figure4",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure figure4 --metrics {input:q} {params.run} --output-prefix {params.prefix}
+        csrm figure --figure figure4 --metrics {input:q} --output-prefix {params.prefix}
         """
 
 
@@ -186,14 +181,14 @@ rule plot_reliability:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
+        seed=S.seed,
         prefix=f"{S.outdir}/figures/figure5",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
-            --settings {input.settings:q} {params.run} --output-prefix {params.prefix}
+            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
         """
 
 
@@ -212,11 +207,10 @@ rule plot_checkpoints:
     conda:
         "../envs/core.yaml"
     params:
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/overoptimisation",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure overoptimisation --metrics {input:q} {params.run} --output-prefix {params.prefix}
+        csrm figure --figure overoptimisation --metrics {input:q} --output-prefix {params.prefix}
         """

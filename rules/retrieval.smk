@@ -46,11 +46,10 @@ rule plot_retrieval:
         "../envs/core.yaml"
     params:
         metrics=lambda w, input: f"--metrics {' '.join(input)}" if input else "",
-        run=FIGURE_RUN,
         prefix=f"{S.outdir}/figures/figure8",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure figure8 {params.metrics} {params.run} --output-prefix {params.prefix}
+        csrm figure --figure figure8 {params.metrics} --output-prefix {params.prefix}
         """

@@ -36,8 +36,7 @@ def register(subparsers: Any) -> None:
     )
     figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
     figure.add_argument("--settings", type=Path, help="slice `metrics`; figure3, figure5, strictness")
-    figure.add_argument("--scale", required=True, help="of the run, said in the figure")
-    figure.add_argument("--seed", type=int, default=0, help="of the run and the bootstrap")
+    figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure3, figure5, strictness")
     figure.add_argument("--config-dir", type=Path, default=Path("config"))
     figure.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.pdf, .png and .csv")
     figure.set_defaults(run=run_figure)
@@ -63,7 +62,7 @@ def run_figure(options: argparse.Namespace) -> None:
     with provenance.recording(outputs, _figure_inputs(options), {"figure": options.figure}, options.seed):
         table = _figure_table(options)
         with styled() as plt:
-            save(draw(plt, table), table, options.output_prefix, options.scale, options.seed)
+            save(draw(plt, table), table, options.output_prefix)
 
 
 def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,6 @@ Document = Mapping[str, Any]
 AXES = ("safety", "helpfulness")
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 AREA = "hypervolume"
-BELOW = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "fontsize": "small"}
 NOTE = (
     "`hypervolume` is the area that a reward's sweep (Figure 4) dominates: safety times helpfulness, both in [0, 1], "
     "from (0, 0); 1 is best. `minus` is this reward's hypervolume minus another's on the same resampled prompts; an "
@@ -138,7 +137,7 @@ def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
     own, printed = table[table["source"] != "published"], table[table["source"] == "published"]
     configs, rewards = sorted(set(own["config"])), ordered(list(own["reward"]))
     looks = look(rewards)
-    size = (0.8 + 2.5 * (len(configs) + 1), 3.3)
+    size = (0.8 + 2.5 * (len(configs) + 1), 2.7)
     figure, axes = plt.subplots(1, len(configs) + 1, figsize=size, squeeze=False)
     for axis, config in zip(axes[0], configs, strict=False):
         for reward in rewards:
@@ -152,13 +151,13 @@ def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
                 axis.annotate(text, point, color=looks[reward]["color"], **place)
         sizes = "–".join(str(n) for n in sorted({int(n) for n in own[own["config"] == config]["n"]}))
         axis.set(title=f"{config}\n(measured, n={sizes} a point)", xlabel="safety")
-        axis.legend(**BELOW)
+        axis.legend()
     last = axes[0, -1]
     for (name, rows), marker in zip(printed.groupby("reward", sort=True), "osD", strict=False):
         style = {"color": PUBLISHED_COLOUR, "marker": marker, "linewidth": 1.0}
         last.plot(rows["safety"], rows["helpfulness"], label=_label(str(name), rows), **style)
     last.set(title="Arab publisher (published,\nother policy and judge)", xlabel="safety")
-    last.legend(**BELOW)
+    last.legend()
     axes[0, 0].set_ylabel("helpfulness, 0–5")
     return figure
 

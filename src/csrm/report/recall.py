@@ -124,13 +124,9 @@ def draw_recall(plt: Any, table: "pd.DataFrame") -> "Figure":
             rows = part[part[by] == name].sort_values("covered")
             x, label = rows["covered"] + dodge(i, len(looks), 0.09), f"{name} (n={rows['n'].max()})"
             axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=label, capsize=2, **style)
-        axis.set(
-            xlabel="share of severity levels forbidden\n(points side by side where they coincide)",
-            ylim=(-0.05, 1.05),
-            xlim=(0, 1.08),
-        )
+        axis.set(xlabel="share of severity levels forbidden", ylim=(-0.05, 1.05), xlim=(0, 1.08))
         axis.set_title("classifier of Algorithm 1, $D_p$" if by == "category" else "models, test conversations")
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, fontsize="small")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
     axes[0, 0].set_ylabel("recall of unsafe")
     return figure
 

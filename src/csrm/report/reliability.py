@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MESH = 101
 BAND_RESAMPLES = 200
 COLUMNS = 4  # panels side by side
-SEEN = 0.02  # of the largest density: where it is lower no curve is drawn
 PRINTED_ON = "cosapien"
 """Benchmark whose counterpart the paper draws."""
 
@@ -101,10 +100,7 @@ def printed_smece(model: str, benchmark: str) -> str:
 
 
 def draw_reliability(plt: Any, table: "pd.DataFrame") -> "Figure":
-    """One panel a model, at most `COLUMNS` side by side: curve with band, diagonal, density below, smECE.
-
-    The curve is drawn where scores lie: a smoothed mean far from all of them says nothing.
-    """
+    """One panel a model, at most `COLUMNS` side by side: curve with band, diagonal, density below, smECE."""
     models = ordered(list(table["model"]))
     looks, benchmark = look(models), table["benchmark"].iloc[0]
     columns = min(COLUMNS, len(models))
@@ -127,9 +123,8 @@ def _panel(axis: Any, rows: "pd.DataFrame", style: Mapping[str, Any]) -> None:
 
     first, colour = rows.iloc[0], style["color"]
     axis.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=0.8)
-    seen = rows[rows["density"] > SEEN * rows["density"].max()]
-    axis.fill_between(seen["p_safe"], seen["low"].astype(float), seen["high"].astype(float), color=colour, alpha=0.2)
-    axis.plot(seen["p_safe"], seen["observed"], color=colour, linestyle=style["linestyle"])
+    axis.fill_between(rows["p_safe"], rows["low"].astype(float), rows["high"].astype(float), color=colour, alpha=0.2)
+    axis.plot(rows["p_safe"], rows["observed"], color=colour, linestyle=style["linestyle"])
     axis.fill_between(rows["p_safe"], 0, 0.15 * rows["density"] / rows["density"].max(), color="0.6", alpha=0.5)
     text = f"smECE {first['smece']:.3f}"
     if pd.notna(first["smece_low"]):

@@ -64,16 +64,8 @@ def look(models: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(figure: "Figure", table: "pd.DataFrame", prefix: str | Path, scale: str, seed: int) -> list[Path]:
-    """Write `<prefix>.pdf`, `.png` and `.csv` (the tidy table that was drawn); equal input gives equal bytes.
-
-    The run's scale and seed stand at the foot of the figure, and in the `source` and `seed` of measured lines.
-    """
-    if "source" not in table:
-        table = table.assign(source=f"measured@{scale}")
-    if "seed" not in table:
-        table = table.assign(seed=[str(seed) if source.startswith("measured") else "" for source in table["source"]])
-    _foot(figure, f"measured@{scale}, seed {seed}")
+def save(figure: "Figure", table: "pd.DataFrame", prefix: str | Path) -> list[Path]:
+    """Write `<prefix>.pdf`, `.png` and `.csv` (the tidy table that was drawn); equal input gives equal bytes."""
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "ModDate": None, "Producer": "csrm", "Creator": "csrm"},
         "png": {"Software": None},
@@ -85,16 +77,5 @@ def save(figure: "Figure", table: "pd.DataFrame", prefix: str | Path, scale: str
             figure.savefig(temporary, format=suffix, metadata=meta)
         paths.append(path)
     path = Path(f"{prefix}.csv")
-    write_text(path, table.round(9).to_csv(index=False, lineterminator="\n"))
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return [*paths, path]
-
-
-def _foot(figure: "Figure", text: str) -> None:
-    """A small line below everything else, for which the layout makes room."""
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    height = 0.14 / figure.get_figheight()
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0, height, 1, 1 - height))
-    figure.text(0.995, 0.2 * height, text, ha="right", va="bottom", fontsize=6, color="0.5")

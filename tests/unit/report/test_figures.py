@@ -38,8 +38,7 @@ def draw(tmp_path, name, *arguments):
     parser = argparse.ArgumentParser()
     commands.register(parser.add_subparsers())
     for prefix in ("a", "b"):
-        line = ["figure", "--figure", name, *map(str, arguments), "--scale", "smoke"]
-        line += ["--output-prefix", f"{tmp_path}/{prefix}/{name}"]
+        line = ["figure", "--figure", name, *map(str, arguments), "--output-prefix", f"{tmp_path}/{prefix}/{name}"]
         options = parser.parse_args(line)
         options.run(options)
     for suffix in ("pdf", "png", "csv"):
@@ -47,10 +46,7 @@ def draw(tmp_path, name, *arguments):
         assert first == second and len(first) > 100, suffix
     assert b"CreationDate" not in (tmp_path / "a" / f"{name}.pdf").read_bytes()
     with (tmp_path / "a" / f"{name}.csv").open() as table:
-        rows = list(csv.DictReader(table))
-    assert {row["source"] for row in rows} <= {"measured@smoke", "measured@demo", "published", "copied"}
-    assert all(bool(row["seed"]) == row["source"].startswith("measured") for row in rows)
-    return rows
+        return list(csv.DictReader(table))
 
 
 def scored(tmp_path, benchmark, threshold=False):
