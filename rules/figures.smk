@@ -73,12 +73,13 @@ rule plot_training:
         "../envs/core.yaml"
     params:
         logs=expand("{out}/models/csrm/{variant}/log.jsonl", out=S.outdir, variant=VARIANTS),
+        scale=S.scale,
         prefix=f"{S.outdir}/figures/training",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
-        csrm figure --figure training --logs {params.logs:q} --output-prefix {params.prefix}
+        csrm figure --figure training --logs {params.logs:q} --scale {params.scale} --output-prefix {params.prefix}
         """
 
 
@@ -99,6 +100,7 @@ rule plot_strictness:
     conda:
         "../envs/core.yaml"
     params:
+        scale=S.scale,
         seed=S.seed,
         prefix=f"{S.outdir}/figures/strictness",
         code=REPORT_CODE,
@@ -106,7 +108,8 @@ rule plot_strictness:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure strictness --items {input.asked:q} --scores {input.scores:q} \
-            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+            --settings {input.settings:q} --scale {params.scale} --seed {params.seed} \
+            --output-prefix {params.prefix}
         """
 
 
@@ -128,6 +131,7 @@ rule plot_recall:
     conda:
         "../envs/core.yaml"
     params:
+        scale=S.scale,
         seed=S.seed,
         prefix=f"{S.outdir}/figures/figure3",
         code=REPORT_CODE,
@@ -135,8 +139,8 @@ rule plot_recall:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure figure3 --statistics {input.statistics:q} --items {input.asked:q} \
-            --scores {input.scores:q} --settings {input.settings:q} --seed {params.seed} \
-            --output-prefix {params.prefix}
+            --scores {input.scores:q} --settings {input.settings:q} --scale {params.scale} \
+            --seed {params.seed} --output-prefix {params.prefix}
         """
 
 
@@ -181,6 +185,7 @@ rule plot_reliability:
     conda:
         "../envs/core.yaml"
     params:
+        scale=S.scale,
         seed=S.seed,
         prefix=f"{S.outdir}/figures/figure5",
         code=REPORT_CODE,
@@ -188,7 +193,8 @@ rule plot_reliability:
         r"""
         exec &> >(tee {log:q})
         csrm figure --figure figure5 --items {input.asked:q} --scores {input.scores:q} \
-            --settings {input.settings:q} --seed {params.seed} --output-prefix {params.prefix}
+            --settings {input.settings:q} --scale {params.scale} --seed {params.seed} \
+            --output-prefix {params.prefix}
         """
 
 

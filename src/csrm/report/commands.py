@@ -17,6 +17,8 @@ FIGURES = (
     *("figure3", "figure4", "figure5", "figure8", "configurability", "variety", "training", "strictness"),
     "overoptimisation",
 )
+SCALED = ("figure3", "figure5", "strictness", "training")
+"""Figures whose inputs do not say at which scale they were made."""
 
 
 def register(subparsers: Any) -> None:
@@ -37,6 +39,7 @@ def register(subparsers: Any) -> None:
     figure.add_argument("--logs", type=Path, nargs="+", default=[], help="training: VARIANT/log.jsonl files")
     figure.add_argument("--settings", type=Path, help="slice `metrics`; figure3, figure5, strictness")
     figure.add_argument("--seed", type=int, default=0, help="seed of the bootstrap; figure3, figure5, strictness")
+    figure.add_argument("--scale", help="scale of the run; figure3, figure5, strictness, training")
     figure.add_argument("--config-dir", type=Path, default=Path("config"))
     figure.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.pdf, .png and .csv")
     figure.set_defaults(run=run_figure)
@@ -59,8 +62,11 @@ def run_figure(options: argparse.Namespace) -> None:
         "overoptimisation": checkpoints.draw_curves,
     }[options.figure]
     outputs = outputs_of(options.output_prefix, "pdf", "png", "csv")
-    with provenance.recording(outputs, _figure_inputs(options), {"figure": options.figure}, options.seed):
+    settings = {"figure": options.figure, **({"scale": options.scale} if options.scale else {})}
+    with provenance.recording(outputs, _figure_inputs(options), settings, options.seed):
         table = _figure_table(options)
+        told = {"source": f"measured@{options.scale}", "seed": options.seed}
+        table = table.assign(**{name: value for name, value in told.items() if name not in table})
         with styled() as plt:
             save(draw(plt, table), table, options.output_prefix)
 
@@ -78,6 +84,8 @@ def _figure_inputs(options: argparse.Namespace) -> dict[str, Any]:
         "training": {"logs"},
     }
     missing = sorted(needs.get(options.figure, {"metrics"}) - inputs.keys())
+    if options.figure in SCALED and not options.scale:
+        missing.append("scale")
     if missing:
         raise ValueError(f"figure {options.figure!r} needs --{' --'.join(missing)}")
     if options.settings:

@@ -10,7 +10,7 @@ import numpy as np
 from csrm.bench.evaluate import join
 from csrm.bench.metrics import interval, prompt_weights
 from csrm.bench.registry import Benchmark
-from csrm.files import read_dicts
+from csrm.files import read_dicts, read_json
 from csrm.report.style import look, ordered
 from csrm.rows import Item, ScoreRow
 
@@ -40,7 +40,7 @@ def configurability_table(
                 family = benchmark.id.removesuffix(f"-{benchmark.scope}")
                 head = {"benchmark": family, "scope": benchmark.scope, "model": document["model"], "metric": metric}
                 kept = {key: found[key] for key in ("value", "low", "high", "n", "n_prompts")}
-                rows.append({**head, **kept, "source": f"measured@{document['scale']}"})
+                rows.append({**head, **kept, "source": f"measured@{document['scale']}", "seed": document["seed"]})
     if not rows:
         raise ValueError("no metrics of a `conditional` benchmark with scope seen or unseen among the inputs")
     return pd.DataFrame(rows).sort_values(["metric", "benchmark", "scope", "model"], ignore_index=True)
@@ -98,11 +98,13 @@ def error_bars(rows: "pd.DataFrame") -> Any:
 
 
 def training_table(logs: Sequence[Path]) -> "pd.DataFrame":
-    """Losses and calibration by step, long form; a log's variant is the name of its folder."""
+    """Losses and calibration by step, long form; variant and seed of a log are those of the model folder it is in."""
     import pandas as pd
 
+    seeds = {path: read_json(path.parent / "manifest.json")["seed"] for path in logs}
     rows = [
         {"variant": path.parent.name, "step": int(line["step"]), "curve": curve, "value": float(line[curve])}
+        | {"seed": seeds[path]}
         for path in logs
         for line in read_dicts(path)
         for curve in CURVES

@@ -107,7 +107,8 @@ def sweep_table(documents: Sequence[Document]) -> "pd.DataFrame":
             for name, metric in (("safety", "safety"), ("helpfulness", "helpfulness_0_5")):
                 found = point[metric]
                 row |= {name: found["value"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
-            rows.append({**row, "n": point["safety"]["n"], "source": f"measured@{document['scale']}"})
+            row |= {"n": point["safety"]["n"], "source": f"measured@{document['scale']}", "seed": document["seed"]}
+            rows.append(row)
     if not rows:
         raise ValueError("no Pareto sweep among the inputs")
     table = pd.DataFrame(rows).sort_values(["config", "reward", "offset"], ignore_index=True)
@@ -137,8 +138,9 @@ def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
     own, printed = table[table["source"] != "published"], table[table["source"] == "published"]
     configs, rewards = sorted(set(own["config"])), ordered(list(own["reward"]))
     looks = look(rewards)
-    size = (0.8 + 2.5 * (len(configs) + 1), 2.7)
+    size = (0.8 + 2.5 * (len(configs) + 1), 2.7 + 0.15 * max(len(rewards), 3))
     figure, axes = plt.subplots(1, len(configs) + 1, figsize=size, squeeze=False)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
     for axis, config in zip(axes[0], configs, strict=False):
         for reward in rewards:
             rows = own[(own["config"] == config) & (own["reward"] == reward)]
@@ -151,13 +153,13 @@ def draw_sweep(plt: Any, table: "pd.DataFrame") -> "Figure":
                 axis.annotate(text, point, color=looks[reward]["color"], **place)
         sizes = "–".join(str(n) for n in sorted({int(n) for n in own[own["config"] == config]["n"]}))
         axis.set(title=f"{config}\n(measured, n={sizes} a point)", xlabel="safety")
-        axis.legend()
+        axis.legend(**below)
     last = axes[0, -1]
     for (name, rows), marker in zip(printed.groupby("reward", sort=True), "osD", strict=False):
         style = {"color": PUBLISHED_COLOUR, "marker": marker, "linewidth": 1.0}
         last.plot(rows["safety"], rows["helpfulness"], label=_label(str(name), rows), **style)
     last.set(title="Arab publisher (published,\nother policy and judge)", xlabel="safety")
-    last.legend()
+    last.legend(**below)
     axes[0, 0].set_ylabel("helpfulness, 0–5")
     return figure
 

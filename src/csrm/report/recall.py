@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ALGORITHM = "Algorithm 1"
 HUMAN = "human severity"
 DRAWN = 6  # categories that the figure shows, those with the largest pools
+SHIFT = 0.09
+SHIFTED = "markers shifted to the left for legibility"
 COLUMNS = ("classifier", "category", "covered", "value", "low", "high", "n")
 
 
@@ -120,13 +122,14 @@ def draw_recall(plt: Any, table: "pd.DataFrame") -> "Figure":
     figure, axes = plt.subplots(1, len(panels), figsize=(1.0 + 3.4 * len(panels), 3.4), sharey=True, squeeze=False)
     for axis, (part, by) in zip(axes[0], panels, strict=True):
         looks = _category_looks(part) if by == "category" else _model_looks(part)
+        last = dodge(len(looks) - 1, len(looks), SHIFT)
         for i, (name, style) in enumerate(looks.items()):
             rows = part[part[by] == name].sort_values("covered")
-            x, label = rows["covered"] + dodge(i, len(looks), 0.09), f"{name} (n={rows['n'].max()})"
+            x, label = rows["covered"] + dodge(i, len(looks), SHIFT) - last, f"{name} (n={rows['n'].max()})"
             axis.errorbar(x, rows["value"], yerr=error_bars(rows), label=label, capsize=2, **style)
-        axis.set(xlabel="share of severity levels forbidden", ylim=(-0.05, 1.05), xlim=(0, 1.08))
+        axis.set(xlabel=f"share of severity levels forbidden\n({SHIFTED})", ylim=(-0.05, 1.05), xlim=(0, 1.02))
         axis.set_title("classifier of Algorithm 1, $D_p$" if by == "category" else "models, test conversations")
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize="small")
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2, fontsize="small")
     axes[0, 0].set_ylabel("recall of unsafe")
     return figure
 

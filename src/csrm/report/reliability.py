@@ -25,17 +25,17 @@ PRINTED_ON = "cosapien"
 """Benchmark whose counterpart the paper draws."""
 
 
-def curve(sample: Sample, width: float, weights: Array) -> tuple[Array, Array]:
+def curve(sample: Sample, width: float, weights: Array, mesh: Array) -> tuple[Array, Array]:
     """Kernel-smoothed share of safe items at each P(safe) of the mesh, and the density of P(safe): two (B, M)."""
     from relplot.kernels import ReflectedGaussianKernel
 
-    mesh, kernel = np.linspace(0, 1, MESH), ReflectedGaussianKernel(width)
+    kernel = ReflectedGaussianKernel(width)
     p, y = p_safe(sample.s), sample.y.astype(float)
     means, densities = [], []
     for row in weights:
         w = row[sample.prompt]
         mass = kernel.apply(p, w, mesh)
-        means.append(np.divide(kernel.apply(p, w * y, mesh), mass, out=np.full(MESH, np.nan), where=mass > 1e-3))
+        means.append(np.divide(kernel.apply(p, w * y, mesh), mass, out=np.full(len(mesh), np.nan), where=mass > 1e-3))
         densities.append(mass / w.sum())
     return np.array(means), np.array(densities)
 
@@ -45,6 +45,7 @@ def reliability_table(
 ) -> "pd.DataFrame":
     """Reliability curves of graded scorers, one row a (model, P(safe)); others are named on standard error, with why.
 
+    A curve goes from the model's smallest P(safe) to its largest.
     The kernel width is the one at which smECE is taken; the band resamples prompts at that width.
 
     Raises:
@@ -70,14 +71,16 @@ def _model_frame(model: str, sample: Sample, weights: Array, error: Estimate, le
     import pandas as pd
     import relplot
 
-    _, width = relplot.smECE(p_safe(sample.s), sample.y.astype(float), return_width=True)
-    mean, density = curve(sample, width, np.ones((1, sample.n_prompts)))
-    replicates, _ = curve(sample, width, weights[:BAND_RESAMPLES])
+    p = p_safe(sample.s)
+    mesh = np.linspace(p.min(), p.max(), MESH)
+    _, width = relplot.smECE(p, sample.y.astype(float), return_width=True)
+    mean, density = curve(sample, width, np.ones((1, sample.n_prompts)), mesh)
+    replicates, _ = curve(sample, width, weights[:BAND_RESAMPLES], mesh)
     bands = [interval(replicates[:, i], level)[:2] for i in range(MESH)]
     return pd.DataFrame(
         {
             "model": model,
-            "p_safe": np.linspace(0, 1, MESH),
+            "p_safe": mesh,
             "observed": mean[0],
             "low": [low for low, _ in bands],
             "high": [high for _, high in bands],

@@ -18,6 +18,7 @@ ORDER = (
 )
 """Models with a fixed colour, in the order of legends; others follow in alphabetical order."""
 PUBLISHED_COLOUR = "0.55"
+DIGITS = 6
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -64,8 +65,21 @@ def look(models: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
+def origin(table: "pd.DataFrame") -> str:
+    """Sources of a table's numbers with their seeds: `measured@demo, seed 0; published`."""
+    parts = []
+    for source, rows in table.groupby("source", sort=True):
+        seeds = [str(seed) for seed in sorted(set(rows["seed"].dropna().astype(int)))]
+        parts.append(f"{source}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}" if seeds else str(source))
+    return "; ".join(parts)
+
+
 def save(figure: "Figure", table: "pd.DataFrame", prefix: str | Path) -> list[Path]:
-    """Write `<prefix>.pdf`, `.png` and `.csv` (the tidy table that was drawn); equal input gives equal bytes."""
+    """Write `<prefix>.pdf`, `.png` and `.csv` (the tidy table that was drawn); equal input gives equal bytes.
+
+    The table has columns `source` and `seed`; a line below the panels says what they hold.
+    """
+    figure.supxlabel(origin(table), x=0.99, ha="right", fontsize=6, color="0.5")
     metadata: dict[str, dict[str, Any]] = {
         "pdf": {"CreationDate": None, "ModDate": None, "Producer": "csrm", "Creator": "csrm"},
         "png": {"Software": None},
@@ -77,5 +91,6 @@ def save(figure: "Figure", table: "pd.DataFrame", prefix: str | Path) -> list[Pa
             figure.savefig(temporary, format=suffix, metadata=meta)
         paths.append(path)
     path = Path(f"{prefix}.csv")
+    table = table.round(DIGITS).astype({"seed": "Int64"})
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return [*paths, path]

@@ -46,7 +46,9 @@ def draw(tmp_path, name, *arguments):
         assert first == second and len(first) > 100, suffix
     assert b"CreationDate" not in (tmp_path / "a" / f"{name}.pdf").read_bytes()
     with (tmp_path / "a" / f"{name}.csv").open() as table:
-        return list(csv.DictReader(table))
+        rows = list(csv.DictReader(table))
+    assert {(r["source"], r["seed"]) for r in rows} <= {("measured@demo", "0"), ("published", "")}
+    return rows
 
 
 def scored(tmp_path, benchmark, threshold=False):
@@ -62,7 +64,7 @@ def scored(tmp_path, benchmark, threshold=False):
         paths.append(tmp_path / "scores" / model / f"{benchmark}.jsonl")
         files.write_rows(paths[-1], scores)
     (tmp_path / "metrics.yaml").write_text("bootstrap: 20\n")
-    more = ["--settings", tmp_path / "metrics.yaml"]
+    more = ["--settings", tmp_path / "metrics.yaml", "--scale", "demo"]
     return ["--items", tmp_path / "items" / f"{benchmark}.jsonl", "--scores", *paths, *more]
 
 
@@ -70,6 +72,10 @@ def test_figure5(tmp_path):
     rows = draw(tmp_path, "figure5", *scored(tmp_path, "pyrit-seen"))
     assert {r["model"] for r in rows} == set(MODELS) and len(rows) == reliability.MESH * len(MODELS)
     assert all(0 <= float(r["smece_low"]) <= float(r["smece_high"]) for r in rows)
+    for path in (tmp_path / "scores").glob("*/*.jsonl"):
+        p = [1 / (1 + np.exp(-row.log_odds)) for row in files.read_rows(path, ScoreRow)]
+        drawn = [float(r["p_safe"]) for r in rows if r["model"] == path.parent.name]
+        assert (drawn[0], drawn[-1]) == pytest.approx((min(p), max(p)), abs=1e-6)
 
 
 def test_figure5_sets_the_printed_smece_beside_models_that_the_paper_has():
@@ -136,7 +142,7 @@ def test_figure3(tmp_path):
     entries = {"d/gore": {"pool": 20, "rewrites": rewrites}, "d/none": {"pool": 0, "rewrites": rewrites}}
     statistics = {"standard_threshold": 0.5, "categories": {**entries, "d/x": {"skipped": "held-out family"}}}
     files.write_json(tmp_path / "sa_statistics.json", statistics)
-    own = ["--statistics", tmp_path / "sa_statistics.json"]
+    own = ["--statistics", tmp_path / "sa_statistics.json", "--scale", "demo"]
     scored = graded(tmp_path, "pyrit-strictness")
     rows = draw(tmp_path, "figure3", *own, *scored, "--settings", tmp_path / "metrics.yaml")
     curves = {}
@@ -154,6 +160,14 @@ def test_figure3(tmp_path):
     assert len(alone) == 3 and {r["classifier"] for r in alone} == {"Algorithm 1"}
 
 
+def test_figure3_says_that_markers_are_shifted_and_draws_none_beyond_1():
+    points = [(model, "all", x, x, None, None, 4) for model in (*MODELS, recall.HUMAN) for x in (0.5, 1.0)]
+    with styled() as plt:
+        axis = recall.draw_recall(plt, recall.recall_table(points)).axes[0]
+        assert recall.SHIFTED in axis.get_xlabel() and len(axis.containers) == 4
+        assert max(max(drawn.lines[0].get_xdata()) for drawn in axis.containers) <= 1
+
+
 def test_figure3_gives_one_prompt_no_interval():
     asked = [recall.Asked("p", ("p", "a", "pets"), 1.0, t, t < 1) for t in (0.5, 1.0)]
     rows = recall.model_rows({"csrm": asked}, 0.5, 20, 0.95, 0)
@@ -163,8 +177,8 @@ def test_figure3_gives_one_prompt_no_interval():
 def test_figure3_needs_a_pool_or_thresholds(tmp_path):
     files.write_json(tmp_path / "s.json", {"standard_threshold": 0.5, "categories": {}})
     with pytest.raises(ValueError, match="nothing to draw"):
-        draw(tmp_path, "figure3", "--statistics", tmp_path / "s.json")
-    with pytest.raises(ValueError, match="needs --statistics"):
+        draw(tmp_path, "figure3", "--statistics", tmp_path / "s.json", "--scale", "demo")
+    with pytest.raises(ValueError, match="needs --statistics --scale"):
         draw(tmp_path, "figure3")
 
 
@@ -174,7 +188,7 @@ def test_configurability(tmp_path):
         for model in MODELS:
             found = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 9, "n_prompts": 4}
             metrics = {"conditional_auroc": found, "pair_accuracy": {**found, "value": None}}
-            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
+            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo", "seed": 0}
             paths.append(tmp_path / model / f"{benchmark}.json")
             files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
     rows = draw(tmp_path, "configurability", "--metrics", *paths)
@@ -186,7 +200,7 @@ def test_variety(tmp_path):
     for model, value in (("csrm", 0.8), ("csrm+seed-1", 0.7), ("csrm-bank-10", 0.5)):
         for benchmark in ("pyrit-seen", "pyrit-unseen"):
             found = {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 9, "n_prompts": 4}
-            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo"}
+            document = {"kind": "evaluation", "benchmark": benchmark, "model": model, "scale": "demo", "seed": 0}
             metrics = {"conditional_auroc": found, "pair_accuracy": found}
             paths.append(tmp_path / model / f"{benchmark}.json")
             files.write_json(paths[-1], {**document, "overall": {"metrics": metrics}})
@@ -220,6 +234,8 @@ def test_panels_say_what_they_hold():
         panel = pareto.draw_sweep(plt, sweep).axes[0]
         assert "n=4 a point" in panel.get_title() and [text.get_text() for text in panel.texts] == ["-2, +2"]
         assert panel.get_legend().get_texts()[0].get_text() == "x, HV 0.30 [0.20, 0.40]"
+        panel.figure.draw_without_rendering()
+        assert panel.get_legend().get_window_extent().y1 < panel.xaxis.label.get_window_extent().y1
     assert [figures.dodge(i, 3, 0.6) for i in range(3)] == pytest.approx([-0.2, 0, 0.2])
 
 
@@ -229,7 +245,8 @@ def test_training(tmp_path):
         lines = [{"step": n, "loss": 2 / n, "loss_cls": 1 / n, "loss_rm": 1 / n, "brier": 1 / n} for n in range(1, 9)]
         paths.append(tmp_path / variant / "log.jsonl")
         files.write_text(paths[-1], "".join(json.dumps(line) + "\n" for line in lines))
-    rows = draw(tmp_path, "training", "--logs", *paths)
+        files.write_json(paths[-1].with_name("manifest.json"), {"seed": 0})
+    rows = draw(tmp_path, "training", "--logs", *paths, "--scale", "demo")
     assert len(rows) == 2 * 4 * 8
 
 
@@ -241,7 +258,14 @@ def test_figure4(tmp_path):
             for m, v in (("safety", 0.6), ("helpfulness_0_5", 4))
         }
         points = [{"offset": offset, **point} for offset in (-2, 0, 2)]
-        document = {"config": "no-alcohol", "reward": reward, "scale": "demo", "slope": 1.0, "points": points}
+        document = {
+            "config": "no-alcohol",
+            "reward": reward,
+            "scale": "demo",
+            "seed": 0,
+            "slope": 1.0,
+            "points": points,
+        }
         document["hypervolume"] = {"value": 0.4, "low": None, "high": None, "n_prompts": 4}
         paths.append(tmp_path / f"{reward}.json")
         files.write_json(paths[-1], document)
@@ -250,11 +274,24 @@ def test_figure4(tmp_path):
 
 
 def test_missing_inputs_are_named(tmp_path):
-    with pytest.raises(ValueError, match="needs --items --scores"):
+    with pytest.raises(ValueError, match="needs --items --scores --scale"):
         draw(tmp_path, "figure5")
     with pytest.raises(ValueError, match="no metrics of a `conditional` benchmark"):
         files.write_json(tmp_path / "m.json", {"kind": "evaluation", "benchmark": "mine"})
         draw(tmp_path, "configurability", "--metrics", tmp_path / "m.json")
+
+
+def test_a_figure_and_its_table_say_scale_and_seed(tmp_path):
+    noisy = {"source": ["measured@demo", "measured@demo", "published"], "seed": [0, 1, None], "value": 0.1 + 0.2}
+    with styled() as plt:
+        figure, axis = plt.subplots()
+        axis.set_xlabel("x")
+        style.save(figure, pd.DataFrame(noisy), tmp_path / "figure")
+        assert figure.get_supxlabel() == "measured@demo, seeds 0, 1; published"
+        low = axis.xaxis.label.get_window_extent().y0
+        assert 0 <= figure._supxlabel.get_window_extent().y0 < figure._supxlabel.get_window_extent().y1 <= low
+    lines = (tmp_path / "figure.csv").read_text().splitlines()
+    assert lines == ["source,seed,value", "measured@demo,0,0.3", "measured@demo,1,0.3", "published,,0.3"]
 
 
 def test_colours_are_fixed_by_model():
