@@ -236,6 +236,7 @@ def compare(
 
 def sample_of(items: Sequence[Item], scores: Sequence[ScoreRow], settings: MetricSettings) -> Sample:
     """The sample of a file of items and a file of scores, under the rule for parse failures."""
-    kept, rows = apply_rule(*any_turn(items, join(items, scores), settings.threshold), settings.parse_failure)
-    values = [row.log_odds for row in rows]
-    return make_sample(kept, values, settings.threshold, is_hard(values))
+    items, raw = any_turn(items, join(items, scores), settings.threshold)
+    hard = is_hard([row.log_odds for row in raw if row.parsed])
+    kept, rows = apply_rule(items, raw, settings.parse_failure)
+    return make_sample(kept, [row.log_odds for row in rows], settings.threshold, hard)

@@ -109,7 +109,8 @@ def _refusal(document: Document, metric: str, fact: Published | None, benchmark:
         return f"the paper copied this number from another protocol ({fact.note})"
     if document["model"] == "wildguard" and document["benchmark"].startswith("dynabench"):
         return "printed with the policy in the prompt, here WildGuard's own format, which reads none"
-    if fact.paper != PAPER and benchmark is not None and benchmark.builder == "pseudo-response":
+    bare = document["model"] == "wildguard" and document["benchmark"] == "wildguard-prompt"  # its adapter reads prompts
+    if fact.paper != PAPER and benchmark is not None and benchmark.builder == "pseudo-response" and not bare:
         return "printed for the prompt itself, here a pseudo-response is judged"
     return ""
 

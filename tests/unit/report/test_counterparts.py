@@ -87,7 +87,7 @@ def test_results_look_through_all_papers():
     assert (found["published"], found["printed_in"], found["comparable"]) == ("0.932", "DynaGuard, Table 3", "partly")
     assert rows["xstest-response", "wildguard", "f1_safe"]["reason"] == "nothing printed for it"
     prompt = rows["wildguard-prompt", "wildguard", "f1_unsafe"]
-    assert prompt["published"] == "0.889" and "pseudo-response" in prompt["reason"]
+    assert (prompt["published"], prompt["comparable"]) == ("0.889", "partly"), "its adapter reads the prompt alone"
     assert rows["beavertails-30k-test", "csrm", "smece"]["printed_in"] == "CSRM, Table 2"
     assert found["n_safe"] == found["n_unsafe"] == "20" and found["data"] == "ab" * 32 and found["truncated"] == "0"
     assert rows["xstest-response", "always-safe", "fnr"]["measured"] == "1.0"

@@ -21,7 +21,7 @@ OWN_LINES: Mapping[tuple[str, Task], re.Pattern[str]] = {
 """The same where an adapter's answer has a line for the task."""
 SAFE = ("safe", "unharmful", "pass", "no")
 UNSAFE = ("unsafe", "harmful", "fail", "yes")
-_ANSWER = re.compile(r"[A-Za-z/]+")
+_ANSWER = re.compile(r"[A-Za-z/]+(?=\s*(?:<|[.,;:!\"*)]|\n|$))")
 
 
 class Verdict(NamedTuple):
