@@ -95,11 +95,13 @@ def test_a_first_token_is_read_right_after_the_prompt(name):
     (row,) = judge.score([item(config=CONFIG[:1])])
     fitted = judge.fitter.fit(item(config=CONFIG[:1]))
     (text,), (ids,) = fitted.prompts, fitted.tokens
-    safe, unsafe = (token_ids(tokenizer, text + word) for word in (guard.safe, guard.unsafe))
-    assert safe[: len(ids)] == unsafe[: len(ids)] == ids and safe[len(ids)] != unsafe[len(ids)]
-    assert tokenizer.decode(safe[len(ids) :]) == guard.safe
-    expected = forward(name, ids)
-    assert row.log_odds == pytest.approx(float(expected[safe[len(ids)]] - expected[unsafe[len(ids)]]), abs=1e-4)
+    expected, odds = forward(name, ids), []
+    for words in (guard.safe.split("|"), guard.unsafe.split("|")):
+        told = [token_ids(tokenizer, text + word) for word in words]
+        assert all(tokens[: len(ids)] == ids for tokens in told)
+        assert [tokenizer.decode(tokens[len(ids) :]) for tokens in told] == words
+        odds.append(expected[[tokens[len(ids)] for tokens in told]].logsumexp(0))
+    assert row.log_odds == pytest.approx(float(odds[0] - odds[1]), abs=1e-4)
     assert row.parsed and not row.truncated and row.n_tokens == len(ids)
 
 

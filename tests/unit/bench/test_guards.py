@@ -159,7 +159,7 @@ def test_chat_formats_are_golden():
     assert rendered("dynaguard") == [f"{opened}\n</think>\n\n<answer>\n"]
     assert rendered("dynaguard-cot") == [opened]
     assert rendered("dynaguard", system="own words")[0].startswith("<|im_start|>system\nown words<|im_end|>")
-    assert rendered("instruct") == [LLAMA3.format(JUDGING)]
+    assert rendered("instruct") == [LLAMA3.format(JUDGING + "\n\nRespond with 'safe' or 'unsafe' only.")]
     assert rendered("instruct-cot") == [LLAMA3.format(JUDGING + COT)]
     asked = f"<|im_start|>user\n{JUDGING}{THINKING}<|im_end|>\n"
     assert rendered("thinking") == [f"{asked}<|im_start|>assistant\n<think>\n"]
@@ -178,7 +178,8 @@ def test_the_table_names_known_adapters():
     generating = {guard.adapter for guard in table.values() if guard.max_new_tokens}
     assert generating == set(verdicts.OPENINGS)
     for guard in table.values():
-        assert guard.safe.lower() in verdicts.SAFE and guard.unsafe.lower() in verdicts.UNSAFE
+        assert {word.lower() for word in guard.safe.split("|")} <= set(verdicts.SAFE)
+        assert {word.lower() for word in guard.unsafe.split("|")} <= set(verdicts.UNSAFE)
     with pytest.raises(ValueError, match=r"'gpt-9' is not in guards\.tsv; known ids: dynaguard-8b"):
         get_guard("config", "gpt-9")
     row = table["gpt-oss-safeguard-20b"].model_dump()
