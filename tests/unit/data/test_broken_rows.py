@@ -59,7 +59,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "xstest-completions": ("final_label", "prompt_label"),
     "xstest-response": ("label", "prompt_type"),
 }
-MORE_TEXTS = {("cosapien-prompts", "scenario"), ("prompt2response", "key")}
+MORE_TEXTS = {("cosapien-prompts", "scenario"), ("own-labels", "label_source"), ("prompt2response", "key")}
 UNREAD = {("wildguard-prompts", "response")}
 # Columns that repeat what the part's name or another column says, and that not every copy has.
 REPEATED = {("or-bench", "label"), ("cosalign-test", "allowed_categories"), ("dynabench", "formatted_output")}

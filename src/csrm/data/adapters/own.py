@@ -9,7 +9,7 @@ from csrm.rows import Row
 
 
 def own_labels(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
-    """Conversations whose last message is labelled `safe` or `unsafe` under one policy.
+    """Conversations whose last message is labelled `safe` or `unsafe` under one policy; an `id` is kept as it is.
 
     Raises:
         ValueError: if a row has no messages to judge, or another label.
@@ -18,14 +18,14 @@ def own_labels(name: str, parts: Parts, drops: Drops) -> Iterator[Row]:
         place = f"row {number}"
         messages = judged_messages(row, place)
         safe = choose(row.get("label"), {"safe": True, "unsafe": False}, f"{place}: label")
-        row_id, source = str(row.get("id") or f"{name}-{number}"), str(row.get("label_source") or "human")
-        prompt = context_id(messages)
+        if not row.get("label_source"):
+            drops["note: no label_source, taken as human"] += 1
         yield Row(
-            id=row_id,
+            id=str(row.get("id") or f"{name}-{number}"),
             dataset=name,
-            prompt_id=prompt,
+            prompt_id=context_id(messages),
             messages=messages,
             taxonomy="none",
             safe=safe,
-            label_source=source,
+            label_source=str(row.get("label_source") or "human"),
         )
