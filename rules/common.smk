@@ -126,6 +126,7 @@ TABLES = [
     "table1",
     "results",
     "comparisons",
+    "subsets",
     "summary",
     "table2",
     "table3",

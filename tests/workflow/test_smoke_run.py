@@ -30,6 +30,7 @@ TABLES = (
     "augmentation",
     "results",
     "comparisons",
+    "subsets",
     "summary",
     "calibration",
     "table2",

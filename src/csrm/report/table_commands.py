@@ -28,6 +28,7 @@ TABLES = (
     "helpfulness",
     "seeds",
     "severity",
+    "subsets",
     "cosa",
     "pareto",
     "judge",
@@ -130,6 +131,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
         retrieval,
         seeds,
         severity,
+        subsets,
         summary,
         tables,
     )
@@ -158,6 +160,7 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     beside = {
         "table7": clauses.clause_table,
         "severity": severity.severity_table,
+        "subsets": subsets.subset_table,
         "literature": literature.literature_table,
         "results": tables.results_table,
     }

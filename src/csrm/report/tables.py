@@ -35,6 +35,21 @@ RESULTS_NOTE = (
     "`truncated` counts inputs that were cut at `score.max_length`. Further numbers that papers print for these "
     "benchmarks are in `literature`, where the run has some."
 )
+SCORES_NOTE = "The same models by their scores alone, without a threshold (pair accuracy, `reward_gap`: on pairs)."
+AT_THRESHOLD = ("f1_safe", "f1_unsafe", "macro_f1", "accuracy", "balanced_accuracy", "fpr", "fnr")
+"""Metrics of verdicts, shown together; the constant predictors have these too."""
+OF_SCORES = (
+    "auroc",
+    "conditional_auroc",
+    "auprc_safe",
+    "auprc_unsafe",
+    "brier",
+    "smece",
+    "pair_accuracy",
+    "reward_gap",
+    "spearman",
+)
+"""Metrics of scores, shown together."""
 TABLES = {
     "table2": Table(
         "Table 2: classification", "Table 2", ("f1_safe", "f1_unsafe", "auprc_safe", "auprc_unsafe", "smece")
@@ -82,7 +97,7 @@ def paper_table(name: str, documents: Sequence[Document], benchmarks: Mapping[st
 
 
 def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchmark]) -> tuple[str, str]:
-    """Every metric of every model on every benchmark, as (CSV, Markdown); the Markdown shows the main ones."""
+    """Every metric of every model on every benchmark, as (CSV, Markdown): verdicts first, then scores."""
 
     def find(document: Document, metric: str) -> Published | None:
         return next(iter(counterparts(document["model"], document["benchmark"], metric)), None)
@@ -91,18 +106,10 @@ def results_table(documents: Sequence[Document], benchmarks: Mapping[str, Benchm
     cells = measured_cells("results", documents, benchmarks, metrics, find)
     cells += constant_cells("results", documents, benchmarks, metrics)
     cells.sort(key=lambda cell: cell.benchmark)
-    shown = (
-        "auroc",
-        "conditional_auroc",
-        "f1_safe",
-        "f1_unsafe",
-        "balanced_accuracy",
-        "smece",
-        "pair_accuracy",
-        "reward_gap",
-        "spearman",
-    )
-    kept = [cell for cell in cells if cell.metric in shown]
+    known = [cell for cell in cells if cell.measured is not None]
+    decided = [cell for cell in known if cell.metric in AT_THRESHOLD]
+    ranked = [cell for cell in known if cell.metric in OF_SCORES]
+    text = to_markdown("All results: decisions at the threshold", f"{NOTE} {RESULTS_NOTE}", decided, AT_THRESHOLD)
+    text += "\n" + to_markdown("All results: ranking and calibration", SCORES_NOTE, ranked, OF_SCORES)
     failures = failure_cells(documents, benchmarks)
-    text = to_markdown("All results", f"{NOTE} {RESULTS_NOTE}", kept, shown)
     return to_csv([*cells, *failures], Cell._fields), f"{text}{failure_section(documents)}"

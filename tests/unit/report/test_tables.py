@@ -14,7 +14,7 @@ from csrm.bench.calibration import calibrate as fit_calibration
 from csrm.bench.calibration import evaluate_calibration
 from csrm.bench.evaluate import compare, evaluate, make_sample
 from csrm.bench.registry import load_benchmarks
-from csrm.report import alignment, calibration, commands, comparisons, severity, summary, tables
+from csrm.report import alignment, calibration, commands, comparisons, severity, subsets, summary, tables
 from csrm.report.published import footnote, lookup, published, select
 
 
@@ -254,3 +254,35 @@ def test_the_severity_table_has_a_line_per_threshold():
     assert cells["pyrit-severity, all severities", "spearman"]["low"] and markdown.count("unsafe from") == 5
     with pytest.raises(ValueError, match="no human severity among the metrics of \\['pyrit-seen'\\]"):
         severity.severity_table([{**document, "benchmark": "pyrit-seen", "by_severity_threshold": {}}], {})
+
+
+def test_subsets_are_printed_one_by_one():
+    items = [
+        item.model_copy(update={"subset": ("adversarial", "vanilla")[n // 2 % 2]})
+        for n, item in enumerate(make_items())
+    ]
+    items = [item.model_copy(update={"pair": None, "rank": None}) for item in items]
+    found = evaluate(items, make_scores(items), SETTINGS, 0)
+    parts = {"kind": "evaluation", "benchmark": "wildguard-response", "model": "csrm", "scale": "demo", **found}
+    text, markdown = subsets.subset_table([parts], load_benchmarks("config"))
+    cells = {(row["benchmark"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
+    for name in ("adversarial", "vanilla"):
+        expected = found["subsets"][name]["metrics"]["auroc"]
+        assert float(cells[f"wildguard-response, {name}", "auroc"]["measured"]) == expected["value"]
+        assert float(cells[f"wildguard-response, {name}", "auroc"]["low"]) == expected["low"]
+    assert markdown.count("| wildguard-response, ") == 2
+    whole = {**parts, "subsets": {"all": found["overall"]}}
+    assert subsets.subset_table([whole], {})[0].count("\n") == 1, "one subset is the benchmark itself"
+
+
+def test_a_benchmark_of_one_class_has_its_rates_in_the_results():
+    items = [item.model_copy(update={"pair": None, "rank": None, "label": "safe"}) for item in make_items()]
+    found = evaluate(items, make_scores(items), SETTINGS, 0)
+    parts = {"kind": "evaluation", "benchmark": "or-bench", "model": "csrm", "scale": "demo", **found}
+    _, markdown = tables.results_table([parts], load_benchmarks("config"))
+    head, line = (
+        next(row for row in markdown.splitlines() if row.startswith(start)) for start in ("| bench", "| or-b")
+    )
+    values = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    assert float(values["fpr"].split()[0]) == pytest.approx(found["overall"]["metrics"]["fpr"]["value"], abs=5e-4)
+    assert values["fnr"] == "" and values["unsafe"] == "0"
