@@ -29,7 +29,9 @@ class Row(Strict):
     """A labelled conversation; its last message is the response to be judged.
 
     `harms` maps a category key of `taxonomy` to a severity in [0, 1]. When `exhaustive`, a category that is
-    not listed has severity 0; otherwise it is unknown. `label_source` says who labelled (human, lexicon, ...).
+    not listed has severity 0; otherwise it is unknown. `label_source` says who labelled (human, lexicon, ...). `cut`
+    tells that words of a message were left out (`data.max_prompt_words`, `data.max_response_words`); labels are of the
+    whole text.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Row(Strict):
     safe: bool | None = None
     refusal: bool | None = None
     label_source: str = "human"
+    cut: bool = False
     meta: dict[str, Any] = {}
 
     @field_validator("harms")
@@ -60,17 +63,21 @@ class Row(Strict):
 
 
 class PromptRow(Strict):
-    """A prompt without a response (benchmarks of prompts, prompts for alignment)."""
+    """A prompt without a response (benchmarks of prompts, prompts for alignment); `cut` as in `Row`."""
 
     id: str
     dataset: str
     prompt_id: str
     prompt: str
+    cut: bool = False
     meta: dict[str, Any] = {}
 
 
 class PairRow(Strict):
-    """Two responses to one prompt; `chosen` is the better one under `config` (None: the data set's own)."""
+    """Two responses to one prompt; `chosen` is the better one under `config` (None: the data set's own).
+
+    `cut` as in `Row`.
+    """
 
     id: str
     dataset: str
@@ -80,6 +87,7 @@ class PairRow(Strict):
     rejected: str
     system: str | None = None
     config: list[Category] | None = None
+    cut: bool = False
     meta: dict[str, Any] = {}
 
 
@@ -118,7 +126,8 @@ class Group(Strict):
 class Item(Strict):
     """One evaluation item: judge the last message under `config`.
 
-    Items that share `pair` form a ranking pair, `rank` "chosen" must score above "rejected".
+    Items that share `pair` form a ranking pair, `rank` "chosen" must score above "rejected". `cut` as in `Row`: the
+    label is of a longer text than the one that is judged.
     """
 
     id: str
@@ -129,6 +138,7 @@ class Item(Strict):
     subset: str = "all"
     pair: str | None = None
     rank: Literal["chosen", "rejected"] | None = None
+    cut: bool = False
     meta: dict[str, Any] = {}
 
 

@@ -191,6 +191,7 @@ def _item(row: Row, kind: str, name: str, config: Sequence[Category], label: Lab
         config=shuffle(config, rng),
         label=label,
         subset=subset,
+        cut=row.cut,
         meta={"category": name, "severity": row.harms.get(name)} if name in row.harms else {},
     )
 
@@ -214,5 +215,6 @@ def _ranked(
         subset=subset,
         pair=pair,
         rank=rank,
+        cut=row.cut,
         meta=meta,
     )

@@ -51,6 +51,7 @@ def response_label_items(rows: Sequence[Row], config: Sequence[Category], benchm
             config=list(config),
             label=label_of(row.safe),
             subset=subset_of(row),
+            cut=row.cut,
         )
         for row in rows
         if row.safe is not None
@@ -112,6 +113,7 @@ def pseudo_response_items(rows: Sequence[PromptRow], config: Sequence[Category],
             config=list(config),
             label=prompt_label(row),
             subset=str(row.meta.get("type") or row.meta.get("topic") or "all"),
+            cut=row.cut,
         )
         for row in rows
     ]
@@ -151,6 +153,7 @@ def pair_items(rows: Sequence[PairRow], default: Sequence[Category], benchmark: 
                 "pair": row.id,
                 "rank": rank,
                 "subset": str(row.meta.get("task") or "all"),
+                "cut": row.cut,
             }
             items.append(Item.model_validate(data))
     return items, len(rows) - len(kept)

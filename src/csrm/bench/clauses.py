@@ -104,6 +104,7 @@ def clause_items(rows: Sequence[Row], taxonomy: Taxonomy, threshold: float, seed
                     config=config,
                     label=LABELS[condition],
                     subset=condition,
+                    cut=row.cut,
                     meta={"category": key, "other": other},
                 )
             )

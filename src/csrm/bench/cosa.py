@@ -48,7 +48,13 @@ def scenario_items(rows: Sequence[Row], configs: Configs, benchmark: str) -> tup
             raise ValueError(f"row {row.id!r} of {benchmark!r} lacks {missing or ['a label']}: nothing is guessed")
         config = _config(row, configs)
         subset = str(row.meta["scenario"])
-        item = {"id": f"{benchmark}:{row.id}", "prompt_id": row.prompt_id, "messages": row.messages, "meta": sources}
+        item = {
+            "id": f"{benchmark}:{row.id}",
+            "prompt_id": row.prompt_id,
+            "messages": row.messages,
+            "cut": row.cut,
+            "meta": sources,
+        }
         items.append(Item.model_validate({**item, "config": config, "label": label_of(row.safe), "subset": subset}))
     names = ("response_source", "label_source")
     return items, {f"{name}s": dict(sorted(Counter(i.meta[name] for i in items).items())) for name in names}
@@ -68,6 +74,7 @@ def scenario_type_items(rows: Sequence[PromptRow], configs: Configs, benchmark: 
             config=list(_config(row, configs)),
             label=label_of(row.meta["type"] == "allowed"),
             subset=str(row.meta["scenario"]),
+            cut=row.cut,
             meta={"type": row.meta["type"], "label_source": "proxy:type"},
         )
         for row in rows
@@ -100,6 +107,7 @@ def _allowed_item(row: PromptRow, taxonomy: Taxonomy, benchmark: str) -> Item:
         config=[category.category() for category in taxonomy.categories if category.key not in allowed],
         label=label_of(safe),
         subset=str(row.meta["config_id"]),
+        cut=row.cut,
         meta={name: row.meta[name] for name in ("split", "situation", "allowed")},
     )
 

@@ -63,6 +63,7 @@ def _item(row: Row, name: str, end: int, rules: Sequence[str], **meta: Any) -> I
         config=[Category(name=rule) for rule in rules],
         label=label_of(row.safe),
         subset=str(row.meta.get("failure_mode") or "all"),
+        cut=row.cut,
         meta=meta,
     )
 

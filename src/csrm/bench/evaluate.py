@@ -118,6 +118,7 @@ def counts(items: Sequence[Item], scores: Sequence[ScoreRow], sample: Sample) ->
         "n_pairs": len(sample.gaps),
         "n_tied_pairs": int((sample.gaps == 0).sum()),
         "truncated": sum(row.truncated for row in scores),
+        "cut": sum(item.cut for item in items),
     }
 
 

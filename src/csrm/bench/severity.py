@@ -41,6 +41,7 @@ def severity_items(
             config=[taxonomy[key].category()],
             label="unsafe" if severity >= threshold else "safe",
             subset=key,
+            cut=row.cut,
             meta={"category": key, SEVERITY: severity, "raters": row.meta.get("raters")},
         )
         for row in rows

@@ -1,8 +1,9 @@
 """`csrm prepare`: parts -> validated rows, cut to length and capped, with everything that was dropped counted."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from csrm.data.adapters import ADAPTERS
@@ -37,9 +38,9 @@ def prepare(dataset: Dataset, parts: Parts, settings: DataSettings) -> tuple[lis
         ) from error
     except ValueError as error:
         raise ValueError(f"{dataset.id}: {error}") from error
-    check(dataset, rows)
-    cuts: Counter[str] = Counter()
-    rows = [row for row in (cut(row, settings, cuts) for row in rows) if not _same(row, counts)]
+    check(dataset, rows, +counts)
+    lengths: dict[str, list[int]] = {"prompt": [], "response": []}
+    rows = [row for row in (cut(row, settings, lengths) for row in rows) if not _same(row, counts)]
     kept = cap(rows, settings.row_cap)
     counts = +counts
     dropped = {reason: count for reason, count in counts.items() if not reason.startswith("note: ")}
@@ -51,15 +52,16 @@ def prepare(dataset: Dataset, parts: Parts, settings: DataSettings) -> tuple[lis
         "prompts_out": len({row.prompt_id for row in kept}),
         "dropped": dropped,
         "noticed": {reason.removeprefix("note: "): n for reason, n in counts.items() if reason.startswith("note: ")},
-        "cut": dict(cuts),
+        "words": audit(lengths, {"prompt": settings.max_prompt_words, "response": settings.max_response_words}),
     }
     return kept, notes
 
 
-def check(dataset: Dataset, rows: list[AnyRow]) -> None:
-    """Rows exist, have the declared kind, and unique ids."""
+def check(dataset: Dataset, rows: list[AnyRow], counts: Mapping[str, int]) -> None:
+    """Rows exist, have the declared kind, and unique ids; `counts` says what the adapter left out."""
     if not rows:
-        raise ValueError(f"{dataset.id}: no row is left after the adapter {dataset.adapter!r}")
+        why = ", ".join(f"{reason}: {count}" for reason, count in sorted(counts.items())) or "the source has no rows"
+        raise ValueError(f"{dataset.id}: no row is left after the adapter {dataset.adapter!r} ({why})")
     wrong = next((row for row in rows if not isinstance(row, KINDS[dataset.kind])), None)
     if wrong:
         raise ValueError(f"{dataset.id}: row {wrong.id} is a {type(wrong).__name__}, the table says {dataset.kind!r}")
@@ -68,28 +70,41 @@ def check(dataset: Dataset, rows: list[AnyRow]) -> None:
         raise ValueError(f"{dataset.id}: ids occur more than once: {twice[:5]}")
 
 
-def cut(row: AnyRow, settings: DataSettings, counts: Counter[str]) -> AnyRow:
-    """Shorten a row: responses keep their first words, prompts their last; `prompt_id` follows what is left."""
+def cut(row: AnyRow, settings: DataSettings, lengths: dict[str, list[int]]) -> AnyRow:
+    """Shorten a row: responses keep their first words, prompts their last; `prompt_id` follows what is left.
 
-    def response(text: str) -> str:
-        return _words(text, settings.max_response_words, counts, "response")
+    A row of which words were left out says so (`cut`); `lengths` gets the words of each prompt and response before.
+    """
+    limits = {"prompt": -settings.max_prompt_words, "response": settings.max_response_words}
+    over = []
 
-    def prompt(text: str) -> str:
-        return _words(text, -settings.max_prompt_words, counts, "prompt")
+    def short(text: str, what: str) -> str:
+        lengths[what].append(len(text.split()))
+        over.append(lengths[what][-1] > abs(limits[what]))
+        return _words(text, limits[what]) if over[-1] else text
 
     if isinstance(row, Row):
+        kinds = {"user": "prompt", "assistant": "response"}
         messages = [
-            Message(role=m.role, content=response(m.content) if m.role == "assistant" else prompt(m.content))
-            if m.role != "system"
-            else m
+            Message(role=m.role, content=short(m.content, kinds[m.role])) if m.role in kinds else m
             for m in row.messages
         ]
-        return row.model_copy(update={"messages": messages, "prompt_id": context_id(messages)})
-    text = prompt(row.prompt)
+        done = {"messages": messages, "prompt_id": context_id(messages)}
+        return row.model_copy(update={**done, "cut": any(over)})
+    text = short(row.prompt, "prompt")
     update = {"prompt": text, "prompt_id": text_id(text)}
     if isinstance(row, PairRow):
-        update |= {"chosen": response(row.chosen), "rejected": response(row.rejected)}
-    return row.model_copy(update=update)
+        update |= {"chosen": short(row.chosen, "response"), "rejected": short(row.rejected, "response")}
+    return row.model_copy(update={**update, "cut": any(over)})
+
+
+def audit(lengths: Mapping[str, Sequence[int]], limits: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Words of prompts and responses before the cut: number, median, 95th percentile, maximum; how many were cut."""
+    found = {}
+    for what, words in ((what, sorted(words)) for what, words in lengths.items() if words):
+        at = {"median": words[(len(words) - 1) // 2], "p95": words[math.ceil(0.95 * len(words)) - 1], "max": words[-1]}
+        found[what] = {"n": len(words), **at, "limit": limits[what], "cut": sum(n > limits[what] for n in words)}
+    return found
 
 
 def _same(row: AnyRow, counts: Counter[str]) -> bool:
@@ -119,11 +134,8 @@ def group(rows: Iterable[Identified]) -> dict[str, list[Identified]]:
     return dict(groups)
 
 
-def _words(text: str, limit: int, counts: Counter[str], what: str) -> str:
-    """The first `limit` words of a text (the last ones when negative), the whitespace between them unchanged."""
-    if len(text.split()) <= abs(limit):
-        return text
-    counts[what] += 1
+def _words(text: str, limit: int) -> str:
+    """The first `limit` words of a longer text (the last ones when negative), the whitespace between them unchanged."""
     if limit < 0:
         return text[len(text.rsplit(maxsplit=-limit)[0]) :].strip()
     rest = text.split(maxsplit=limit)[-1]

@@ -17,9 +17,10 @@ class Cell(NamedTuple):
     `source` is `published`, `copied` (the paper copied it from another) or `measured@<scale>`. A published cell has
     `published` and no `measured`; a measured cell has `published` too when a paper prints a counterpart, which
     `printed_in` names. `footnote` says what is suspicious about the published number. `data` is the sha256 of the items
-    that were measured on; of these `n_safe` and `n_unsafe` are labelled so, `truncated` were cut and `unparsed` had no
-    verdict. `protocol` says how items were made, of a published number what its source says about that; `no_interval`
-    why a measured number has none.
+    that were measured on; of these `n_safe` and `n_unsafe` are labelled so, `cut` hold fewer words than their source
+    (`data.max_prompt_words`, `data.max_response_words`), `truncated` were longer than the model reads, and `unparsed`
+    had no verdict. `protocol` says how items were made, of a published number what its source says about that;
+    `no_interval` why a measured number has none.
     """
 
     table: str
@@ -45,6 +46,7 @@ class Cell(NamedTuple):
     n_safe: int | None = None
     n_unsafe: int | None = None
     truncated: int | None = None
+    cut: int | None = None
     unparsed: int | None = None
     data: str = ""
     no_interval: str = ""
@@ -98,14 +100,16 @@ def to_markdown(title: str, note: str, cells: Sequence[Cell], metrics: Sequence[
     rows: dict[tuple[str, str, str], dict[str, Cell]] = {}
     for cell in cells:
         rows.setdefault((cell.benchmark, cell.model, cell.source), {})[cell.metric] = cell
-    head = ["benchmark", "model", "source", *metrics, "n", "safe", "unsafe", "pairs", "prompts", "truncated", "seed"]
+    head = ["benchmark", "model", "source", *metrics, "n", "safe", "unsafe", "pairs", "prompts"]
+    head += ["cut", "truncated", "seed"]
     lines = [f"## {title}", "", note, "", *markdown_head(head)]
     for (_, model, source), found in rows.items():
         first = next(iter(found.values()))
         values = [_measured(found[metric]) if metric in found else "" for metric in metrics]
         pairs = _largest(c.n for c in found.values() if c.metric == "pair_accuracy")
         sizes = [_largest(c.n for c in found.values()), _text(first.n_safe), _text(first.n_unsafe), pairs]
-        sizes += [_largest(c.n_prompts for c in found.values()), _text(first.truncated), _text(first.seed)]
+        sizes += [_largest(c.n_prompts for c in found.values()), _text(first.cut), _text(first.truncated)]
+        sizes += [_text(first.seed)]
         lines.append(markdown_line([_benchmark(first), model, source, *values, *sizes]))
     return "\n".join(lines) + "\n"
 

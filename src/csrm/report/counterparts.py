@@ -135,5 +135,7 @@ def _cuts(document: Document) -> list[str]:
     elif left_out:
         reasons.append(f"capped: {counts['n']} of {counts['n'] + left_out} items (score.item_cap)")
     if counts["truncated"]:
-        reasons.append(f"{counts['truncated']} inputs were cut")
+        reasons.append(f"{counts['truncated']} inputs were cut at score.max_length")
+    if counts["cut"]:
+        reasons.append(f"{counts['cut']} items were cut to data.max_prompt_words and data.max_response_words")
     return reasons

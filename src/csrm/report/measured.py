@@ -67,6 +67,7 @@ def described(name: str, document: Document, metric: str, benchmark: Benchmark |
         protocol=benchmark.protocol if benchmark else "",
         n_safe=counts["n_safe"],
         n_unsafe=counts["n_unsafe"],
+        cut=counts["cut"],
         data=document.get("items", {}).get("sha256", ""),
     )
 

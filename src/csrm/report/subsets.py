@@ -50,6 +50,7 @@ def _cells(document: Document, benchmark: Benchmark | None) -> Iterator[Cell]:
                 n_prompts=found["n_prompts"],
                 n_safe=counts["n_safe"],
                 n_unsafe=counts["n_unsafe"],
+                cut=counts["cut"],
                 truncated=counts["truncated"],
                 no_interval="" if found["value"] is None else found["reason"] or "",
             )

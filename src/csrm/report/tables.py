@@ -32,8 +32,9 @@ NOTE = (
     f" {NO_INTERVAL}"
 )
 RESULTS_NOTE = (
-    "`truncated` counts inputs that were cut at `score.max_length`. Further numbers that papers print for these "
-    "benchmarks are in `literature`, where the run has some."
+    "`cut` counts items that `csrm prepare` shortened to `data.max_prompt_words` and `data.max_response_words`, whose "
+    "labels are of the whole text; `truncated` inputs that were longer than `score.max_length`. Further numbers that "
+    "papers print for these benchmarks are in `literature`, where the run has some."
 )
 SCORES_NOTE = "The same models by their scores alone, without a threshold (pair accuracy, `reward_gap`: on pairs)."
 AT_THRESHOLD = ("f1_safe", "f1_unsafe", "macro_f1", "accuracy", "balanced_accuracy", "fpr", "fnr")

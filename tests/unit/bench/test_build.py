@@ -252,6 +252,31 @@ def test_benchmarks_from_placeholder_rows_to_metrics(tmp_path, benchmark):
     assert set(metrics["subsets"]) == {subset for subset, _ in found}
 
 
+@pytest.mark.parametrize("benchmark", sorted(HUB_ONLY))
+def test_cut_rows_make_cut_items_that_evaluations_count(tmp_path, benchmark):
+    (name,) = get_benchmark("config", benchmark).rows
+    words = DataSettings(max_prompt_words=1, max_response_words=1)
+    rows, _ = prepare(load_datasets("config")[name], load_fixture(name), words)
+    chosen = options(tmp_path, benchmark, rows)
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    assert any(row.cut for row in rows) and all(item.cut for item in items)
+    scores = [ScoreRow(id=item.id, log_odds=0.5 - n, n_tokens=9) for n, item in enumerate(items)]
+    counts = evaluate(items, scores, MetricSettings(bootstrap=20), 0)["overall"]["counts"]
+    assert counts["cut"] == counts["n"] and counts["truncated"] == 0
+
+
+@pytest.mark.parametrize("benchmark", ["pyrit-seen", "pyrit-strictness", "pyrit-severity", "pyrit-clauses"])
+def test_generated_items_are_cut_where_their_rows_are(tmp_path, benchmark):
+    rows = [each.model_copy(update={"cut": n % 2 == 0}) for n, each in enumerate(pyrit_rows())]
+    chosen = options(tmp_path, benchmark, rows)
+    chosen.run(chosen)
+    items = files.read_rows(tmp_path / "items.jsonl", Item)
+    even = {each.prompt_id for each in rows if each.cut}
+    assert {item.cut for item in items} == {True, False}
+    assert all(item.cut == (item.prompt_id in even) for item in items)
+
+
 def test_rows_that_were_trained_on_are_dropped_by_name(tmp_path, capsys):
     files.write_rows(tmp_path / "train.jsonl", [row("t", "3"), row("u", "elsewhere")])
     chosen = options(tmp_path, "or-bench", [prompt(str(n), label="benign") for n in range(9)])

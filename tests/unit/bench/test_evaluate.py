@@ -52,6 +52,7 @@ def test_document():
         "n_pairs": 0,
         "n_tied_pairs": 0,
         "truncated": 1,
+        "cut": 0,
     }
     assert overall["metrics"]["auroc"]["value"] == 1.0
     assert overall["metrics"]["f1_safe"]["n"] == 20

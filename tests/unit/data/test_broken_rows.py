@@ -172,4 +172,4 @@ def test_a_conversation_of_40000_words_is_cut_and_counted() -> None:
     parts[part][0]["response"] = "word " * 40_000
     rows, notes = prepare(DATASETS["xstest-response"], parts, DataSettings(max_response_words=100))
     responses = [row.messages[-1].content for row in rows]  # type: ignore[union-attr]
-    assert notes["cut"] == {"response": 1} and max(len(text.split()) for text in responses) == 100
+    assert notes["words"]["response"]["cut"] == 1 and max(len(text.split()) for text in responses) == 100

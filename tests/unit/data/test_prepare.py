@@ -28,14 +28,23 @@ def test_cut_keeps_first_words_of_responses_and_last_of_prompts() -> None:
     assert isinstance(row, Row)
     assert [m.content for m in row.messages] == ["b  c d", "1 2\n3"]
     assert row.prompt_id == text_id("b c d")
-    assert notes["cut"] == {"prompt": 1, "response": 1}
+    assert row.cut and {what: found["cut"] for what, found in notes["words"].items()} == {"prompt": 1, "response": 1}
 
 
 def test_short_texts_are_left_alone() -> None:
     parts: Parts = {"pairs": [{"prompt": " a ", "chosen": "b\n", "rejected": "c"}]}
-    (row,), notes = prepare(DATASETS["safe-rlhf"], parts, DataSettings(max_prompt_words=1, max_response_words=1))
+    (row,), _ = prepare(DATASETS["safe-rlhf"], parts, DataSettings(max_prompt_words=1, max_response_words=1))
     assert isinstance(row, PairRow)
-    assert (row.prompt, row.chosen, notes["cut"]) == (" a ", "b\n", {})
+    assert (row.prompt, row.chosen, row.cut) == (" a ", "b\n", False)
+
+
+def test_lengths_are_audited_before_the_cut() -> None:
+    answers = [" ".join(["w"] * n) for n in (*range(1, 20), 400)]
+    parts: Parts = {"pairs": [{"prompt": "a b", "chosen": text, "rejected": "x y"} for text in answers]}
+    rows, notes = prepare(DATASETS["safe-rlhf"], parts, DataSettings(max_response_words=10))
+    found = {"n": 40, "median": 2, "p95": 18, "max": 400, "limit": 10, "cut": 10}
+    assert notes["words"]["response"] == found and notes["words"]["prompt"]["cut"] == 0
+    assert sum(row.cut for row in rows) == 10
 
 
 def test_pairs_that_the_cut_makes_equal_are_dropped() -> None:

@@ -63,7 +63,10 @@ def test_left_out_items_are_a_reason(left_out, told):
     told = f"the paper does not state the test split, the positive class{told}"
     assert verdict(found, "f1_safe", fact, BENCHMARKS[name]) == ("partly", told)
     found["overall"]["counts"]["truncated"] = 3
-    assert verdict(found, "f1_safe", fact, BENCHMARKS[name])[1] == f"{told}; 3 inputs were cut"
+    assert verdict(found, "f1_safe", fact, BENCHMARKS[name])[1] == f"{told}; 3 inputs were cut at score.max_length"
+    found["overall"]["counts"].update(truncated=0, cut=2)
+    cut = "2 items were cut to data.max_prompt_words and data.max_response_words"
+    assert verdict(found, "f1_safe", fact, BENCHMARKS[name])[1] == f"{told}; {cut}"
 
 
 def test_what_is_not_stated_is_told_whole():
