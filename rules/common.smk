@@ -20,6 +20,7 @@ from csrm.overrides import report_command, share
 from csrm.provenance import code_digest
 from csrm.report.literature import in_literature
 from csrm.settings import load, write_slices
+from csrm.settings.differences import differences
 from csrm.speed import taken_speed
 from csrm.targets import check_targets
 from csrm.variants import (

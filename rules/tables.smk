@@ -44,6 +44,7 @@ CAPABILITY = [path.replace("/metrics/align/", "/metrics/capability/") for path i
 MARGIN_EVALUATIONS = expand("<out>/metrics/{model}/{benchmark}.json", model=MARGINS, benchmark=LABELLED)
 MARGIN_SLICES = [variant_slice(S.outdir, name) for name in MARGINS]
 CLAUSES = expand("<out>/metrics/clauses/{lm}/{benchmark}.json", lm=PROBED, benchmark=S.score.clauses or [])
+CHANGED = differences(S, "config")
 TABLE_METRICS = {
     "augmentation": expand("<out>/augmented/{draw}/cca_statistics.json", draw=CCA_DRAWS),
     "comparisons": COMPARISONS,
@@ -137,10 +138,11 @@ rule build_table:
         scale=S.scale,
         prefix=lambda w: f"{S.outdir}/tables/{w.table}",
         slices=lambda w, input: f"--variant-settings {' '.join(input.slices)}" if input.slices else "",
+        changed=f"--changed {' '.join(CHANGED)}" if CHANGED else "",
         code=REPORT_CODE,
     shell:
         r"""
         exec &> >(tee {log:q})
         csrm table --table {wildcards.table} --metrics {input.metrics:q} {params.slices} --scale {params.scale} \
-            --output-prefix {params.prefix}
+            {params.changed} --output-prefix {params.prefix}
         """

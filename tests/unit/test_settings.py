@@ -21,6 +21,7 @@ from csrm.settings import (
     read_slice,
     write_slice,
 )
+from csrm.settings.differences import differences
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -200,3 +201,12 @@ def test_any_text_in_a_slice_is_written_as_pyyaml_writes_it(word: str, tmp_path:
     assert (tmp_path / "slice").read_text(encoding="utf-8") == yaml.safe_dump(
         section.model_dump(mode="json", exclude=set(section.selection))
     )
+
+
+def test_differences_name_what_bears_on_numbers_and_nothing_else():
+    same = {"scale": "paper", "seed": 3, "score": {"benchmarks": ["xstest"]}, "train": {"variants": ["csrm"]}}
+    assert differences(load("config", same), "config") == []
+    other = {"scale": "paper", "row_cap": 100, "train": {"steps": 5, "launcher": None}, "score": {"max_length": 99}}
+    other |= {"augment": {"llm": {"model": "other"}}}
+    expected = ["data.row_cap", "train.steps", "score.max_length", "augment.llm.model"]
+    assert differences(load("config", other), "config") == expected

@@ -103,6 +103,8 @@ def _refusal(document: Document, metric: str, fact: Published | None, benchmark:
         return "nothing printed for it"
     if document["scale"] != "paper":
         return f"scale {document['scale']}: other backbone, training data and test split"
+    if changed := _changed(document):
+        return f"other settings than the published set-up's: {', '.join(changed)}"
     if document["benchmark"] in OWN_SPLITS:
         return "an own test split of the training data, not a published one"
     if fact.source == "copied":
@@ -113,6 +115,12 @@ def _refusal(document: Document, metric: str, fact: Published | None, benchmark:
     if fact.paper != PAPER and benchmark is not None and benchmark.builder == "pseudo-response" and not bare:
         return "printed for the prompt itself, here a pseudo-response is judged"
     return ""
+
+
+def _changed(document: Document) -> list[str]:
+    """Settings that bear on this model's numbers and are not those of the scale's files."""
+    trained = document["model"].startswith("csrm")
+    return [name for name in document.get("changed", []) if trained or not name.startswith(("train.", "augment."))]
 
 
 def _doubts(document: Document, metric: str, fact: Published) -> list[str]:

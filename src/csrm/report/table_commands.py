@@ -68,6 +68,12 @@ def add_table(subparsers: Subparsers) -> None:
     )
     table.add_argument("--used", nargs="+", default=[], help="licences: ROLE=ID of each data set and model in use")
     table.add_argument("--scale", required=True, help="scale of the run; metrics of another scale are refused")
+    table.add_argument(
+        "--changed",
+        nargs="+",
+        default=[],
+        help="settings that differ from the files of the run's scale, such as train.steps",
+    )
     table.add_argument("--config-dir", type=Path, default=Path("config"))
     table.add_argument("--output-prefix", type=Path, required=True, help="writes PREFIX.csv and PREFIX.md")
     table.set_defaults(run=run_table)
@@ -76,7 +82,8 @@ def add_table(subparsers: Subparsers) -> None:
 def run_table(options: argparse.Namespace) -> None:
     """Metrics (table1: groups; licences: names) -> PREFIX.csv (long) and PREFIX.md (readable)."""
     outputs = outputs_of(options.output_prefix, "csv", "md")
-    settings = {"table": options.table, "scale": options.scale, **({"used": options.used} if options.used else {})}
+    settings = {"table": options.table, "scale": options.scale}
+    settings |= {name: value for name in ("used", "changed") if (value := getattr(options, name))}
     make = {"table1": _data_table, "licences": _licence_table}.get(options.table, _metrics_table)
     with provenance.recording(outputs, _table_inputs(options), settings):
         text = make(options)
@@ -139,7 +146,10 @@ def _metrics_table(options: argparse.Namespace) -> tuple[str, str]:
     if options.table == "augmentation":
         statistics = {path.parent.name: files.read_json(path) for path in options.metrics}
         return augmentation.augmentation_table(statistics, options.scale)
-    documents = read_documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
+    documents = [
+        {**document, "changed": options.changed}
+        for document in read_documents(options.metrics, KINDS.get(options.table, "evaluation"), options.scale)
+    ]
     plain = {
         "comparisons": comparisons.comparison_table,
         "table5": alignment.alignment_table,

@@ -69,6 +69,17 @@ def test_left_out_items_are_a_reason(left_out, told):
     assert verdict(found, "f1_safe", fact, BENCHMARKS[name])[1] == f"{told}; {cut}"
 
 
+def test_other_settings_than_the_scales_are_not_comparable():
+    name = "beavertails-30k-test"
+    fact = counterpart("Table 2", "csrm", name, "f1_safe")
+    changed = {**document(name, scale="paper"), "changed": ["data.row_cap", "train.steps"]}
+    told = "other settings than the published set-up's: data.row_cap, train.steps"
+    assert verdict(changed, "f1_safe", fact, BENCHMARKS[name]) == ("no", told)
+    untrained = {**changed, "model": "zero-shot", "changed": ["train.steps"]}
+    fact = counterpart("Table 2", "zero-shot", name, "f1_safe")
+    assert verdict(untrained, "f1_safe", fact, BENCHMARKS[name])[0] == "partly"
+
+
 def test_what_is_not_stated_is_told_whole():
     fact = counterpart("Table 4", "gpt-oss-safeguard-20b", "xstest", "f1_safe")
     told = verdict(document("xstest", "gpt-oss-safeguard-20b", "paper"), "f1_safe", fact, BENCHMARKS["xstest"])[1]
