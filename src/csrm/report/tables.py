@@ -56,7 +56,9 @@ TABLES = {
         "Table 2: classification", "Table 2", ("f1_safe", "f1_unsafe", "auprc_safe", "auprc_unsafe", "smece")
     ),
     "table3": Table("Table 3: pairwise accuracy and delta reward", "Table 3", ("pair_accuracy", "reward_gap")),
-    "table4": Table("Table 4: over-refusal", "Table 4", ("f1_safe", "f1_unsafe", "fpr")),
+    "table4": Table(
+        "Table 4: over-refusal, and other prompts by pseudo-response", "Table 4", ("f1_safe", "f1_unsafe", "fpr")
+    ),
 }
 
 
