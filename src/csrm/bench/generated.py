@@ -60,7 +60,12 @@ def strictness(
         return BankBackend(category, catalogue.bank(), encoder)
 
     groups, _ = strictness_groups.build(rows, catalogue, backend, settings, Random(f"{seed}:strictness"))
-    return group_items(groups)
+    cut = {_texts(row) for row in rows if row.cut}
+    return [item.model_copy(update={"cut": _texts(item) in cut}) for item in group_items(groups)]
+
+
+def _texts(conversation: Row | Item) -> tuple[str, ...]:
+    return tuple(message.content for message in conversation.messages)
 
 
 def generated_items(

@@ -185,6 +185,7 @@ def test_bank_strictness_where_there_are_no_levels(tmp_path, taxonomy, key):
         row(f"r{n}", f"p{n}", harms={key: 1.0}, exhaustive=True, safe=False).model_copy(
             update={
                 "taxonomy": taxonomy,
+                "cut": n % 5 < 3,
                 "messages": [
                     Message(role="user", content="what now"),
                     Message(role="assistant", content=f"You should {texts[n % 5]} today."),
@@ -197,6 +198,8 @@ def test_bank_strictness_where_there_are_no_levels(tmp_path, taxonomy, key):
     chosen.run(chosen)
     items = files.read_rows(tmp_path / "items.jsonl", Item)
     assert 0 < len(items) <= 40 and {i.rank for i in items} == {"chosen", "rejected"}
+    whole = [any(text in item.messages[-1].content for text in texts[3:]) for item in items]
+    assert [item.cut for item in items] == [not each for each in whole]
 
 
 def test_commands_for_pairs_and_prompts(tmp_path):
