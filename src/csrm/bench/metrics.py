@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csrm.bench.ranks import weighted_spearman
+from csrm.bench.relplot_parts import relplot_part
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -208,14 +209,13 @@ def smece(sample: Sample, weights: Array) -> Array:
 
     Resampling adds error to an error: replicates of a well calibrated model lie above its value.
     """
-    import relplot
-
+    smooth_error = relplot_part("metrics").smECE
     p, y = p_safe(sample.s), sample.y.astype(np.float64)
     values = np.full(len(weights), np.nan)
     for i, row in enumerate(weights):
         index = np.repeat(np.arange(len(y)), row[sample.prompt].astype(int))
         if len(index):
-            values[i] = relplot.smECE(p[index], y[index])
+            values[i] = smooth_error(p[index], y[index])
     return values
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from csrm.bench.evaluate import sample_of
 from csrm.bench.metrics import Array, Estimate, Sample, estimate, interval, p_safe, prompt_weights, undefined
+from csrm.bench.relplot_parts import relplot_part
 from csrm.report.counterparts import MODELS
 from csrm.report.published import lookup
 from csrm.report.style import look, ordered
@@ -27,9 +28,7 @@ PRINTED_ON = "cosapien"
 
 def curve(sample: Sample, width: float, weights: Array, mesh: Array) -> tuple[Array, Array]:
     """Kernel-smoothed share of safe items at each P(safe) of the mesh, and the density of P(safe): two (B, M)."""
-    from relplot.kernels import ReflectedGaussianKernel
-
-    kernel = ReflectedGaussianKernel(width)
+    kernel = relplot_part("kernels").ReflectedGaussianKernel(width)
     p, y = p_safe(sample.s), sample.y.astype(float)
     means, densities = [], []
     for row in weights:
@@ -69,11 +68,10 @@ def reliability_table(
 
 def _model_frame(model: str, sample: Sample, weights: Array, error: Estimate, level: float) -> "pd.DataFrame":
     import pandas as pd
-    import relplot
 
     p = p_safe(sample.s)
     mesh = np.linspace(p.min(), p.max(), MESH)
-    _, width = relplot.smECE(p, sample.y.astype(float), return_width=True)
+    _, width = relplot_part("metrics").smECE(p, sample.y.astype(float), return_width=True)
     mean, density = curve(sample, width, np.ones((1, sample.n_prompts)), mesh)
     replicates, _ = curve(sample, width, weights[:BAND_RESAMPLES], mesh)
     bands = [interval(replicates[:, i], level)[:2] for i in range(MESH)]

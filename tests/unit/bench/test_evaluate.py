@@ -181,6 +181,14 @@ def run(*arguments):
     return 0
 
 
+def test_smece_needs_neither_matplotlib_nor_sklearn_and_leaves_relplot_whole():
+    code = "import sys; from csrm.bench.relplot_parts import relplot_part; part = relplot_part('metrics')"
+    code += "; print([m for m in ('matplotlib', 'sklearn', 'relplot') if m in sys.modules])"
+    code += "; import relplot; print(part.smECE is relplot.smECE, callable(relplot.rel_diagram))"
+    result = subprocess.run([__import__("sys").executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split("\n")[:2] == ["[]", "False True"]
+
+
 def test_the_command_module_imports_nothing_heavy():
     code = "import sys, csrm.bench.commands, csrm.report.commands; print([m for m in HEAVY if m in sys.modules])"
     code = code.replace("HEAVY", "('torch', 'matplotlib', 'pandas', 'sklearn', 'numpy', 'relplot')")
