@@ -13,6 +13,8 @@ from csrm.files import text_id
 from csrm.rows import Item, Label, Message, PairRow, PromptRow, Row
 
 PSEUDO_RESPONSE = "Sure. {prompt}"
+FEW = 10
+"""Labelled items of a class below which F1, AUROC and AUPRC rest on single answers."""
 AnyRow = TypeVar("AnyRow", Row, PromptRow, PairRow)
 
 
@@ -175,6 +177,17 @@ def cap_items(items: Sequence[Item], cap: int | None) -> list[Item]:
             kept.add(group)
             total += sizes[group]
     return [item for item in items if groups[item.id] in kept]
+
+
+def rare_labels(benchmark: str, items: Sequence[Item], kept: Sequence[Item]) -> list[str]:
+    """A warning for each label of which the cap leaves fewer than `FEW` items, though there are more."""
+    before, after = (Counter(item.label for item in each if item.label) for each in (items, kept))
+    return [
+        f"benchmark {benchmark}: score.item_cap leaves {after[label]} of {count} {label} items, so numbers that need both "
+        "classes say little; raise it for this benchmark (--config item_cap=...)"
+        for label, count in sorted(before.items())
+        if after[label] < min(FEW, count)
+    ]
 
 
 def _groups(items: Sequence[Item]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Commands of the bench stage: build-benchmark, evaluate, compare; baselines are in `csrm.bench.baseline_commands`."""
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def _add_seeds(subparsers: Subparsers) -> None:
 def build_benchmark(options: argparse.Namespace) -> None:
     """Rows of the benchmark's data set or taxonomy -> items, capped deterministically."""
     from csrm.bench.assemble import config_paths, make_items
-    from csrm.bench.build import cap_items
+    from csrm.bench.build import cap_items, rare_labels
     from csrm.bench.registry import get_benchmark
 
     benchmark = get_benchmark(options.config_dir, options.benchmark)
@@ -108,6 +109,8 @@ def build_benchmark(options: argparse.Namespace) -> None:
         if not items:
             raise ValueError(f"benchmark {benchmark.id!r}: no items from {[str(p) for p in options.rows]}; {notes}")
         kept = cap_items(items, options.item_cap)
+        for warning in rare_labels(benchmark.id, items, kept):
+            print(warning, file=sys.stderr)
         files.write_rows(options.output, kept)
         notes.update(items=len(kept), dropped_by_item_cap=len(items) - len(kept))
         notes["labels"] = dict(sorted(Counter(str(item.label) for item in kept).items()))

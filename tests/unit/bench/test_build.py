@@ -119,6 +119,18 @@ def test_the_cap_keeps_whole_prompts_and_is_stable():
     assert len(build.cap_items(items, 1)) == 4
 
 
+def test_a_cap_that_leaves_few_of_a_class_is_told():
+    items = [
+        Item(id=f"i{n}", prompt_id=f"p{n}", messages=build.pseudo_messages(str(n)), config=CONFIG, label=label)
+        for n, label in enumerate(["safe"] * 180 + ["unsafe"] * 20)
+    ]
+    kept = build.cap_items(items, 20)
+    few = sum(item.label == "unsafe" for item in kept)
+    (told,) = build.rare_labels("own", items, kept)
+    assert few < 10 and f"leaves {few} of 20 unsafe items" in told
+    assert build.rare_labels("own", items, items) == []
+
+
 def options(tmp_path, benchmark, rows, item_cap=120):
     files.write_rows(tmp_path / "rows.jsonl", rows)
     for name in ("augment", "data"):
