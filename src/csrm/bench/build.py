@@ -183,8 +183,8 @@ def rare_labels(benchmark: str, items: Sequence[Item], kept: Sequence[Item]) -> 
     """A warning for each label of which the cap leaves fewer than `FEW` items, though there are more."""
     before, after = (Counter(item.label for item in each if item.label) for each in (items, kept))
     return [
-        f"benchmark {benchmark}: score.item_cap leaves {after[label]} of {count} {label} items, so numbers that need both "
-        "classes say little; raise it for this benchmark (--config item_cap=...)"
+        f"benchmark {benchmark}: score.item_cap leaves {after[label]} of {count} {label} items, so numbers that need "
+        "both classes say little; raise it for this benchmark (--config item_cap=...)"
         for label, count in sorted(before.items())
         if after[label] < min(FEW, count)
     ]
